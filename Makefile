@@ -1,0 +1,37 @@
+# Everything below makes and uses .venv; nothing but Python 3.11 or newer is needed.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+STAMP := $(VENV)/.installed
+
+.PHONY: serve test test-all check goldens clean
+
+serve: $(STAMP)          ## start the gateway on the built-in simulator
+	$(BIN)/triglot serve
+
+test: $(STAMP)           ## all tests but the slow ones
+	$(BIN)/pytest -m "not slow and not truss"
+
+test-all: $(STAMP)       ## the slow ones and the real Truss server too
+	$(BIN)/pytest
+
+check: $(STAMP)          ## what must be green before a commit
+	$(BIN)/ruff format --check gateway tests
+	$(BIN)/ruff check gateway tests
+	$(BIN)/mypy
+	$(BIN)/pytest -m "not slow and not truss" --cov --cov-report=term:skip-covered
+
+goldens: $(STAMP)        ## write the expected files of the transcripts anew; review them by eye
+	$(BIN)/pytest tests/dialects/test_transcripts.py --regenerate
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Triglot needs Python 3.11 or newer; PYTHON=python3.12 make ... picks another one"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+		{ echo "python3 has no venv module: apt install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[dev]"
+	@touch $@

@@ -1,0 +1,1 @@
+"""Triglot: one streaming endpoint, three dialects."""

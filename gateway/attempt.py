@@ -1,0 +1,246 @@
+"""One try of one target for one request: call it, read what it answers, hand it to the client."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import orjson
+
+from gateway.config import Server, Timeouts
+from gateway.dialects import DIALECTS, Dialect
+from gateway.dialects.base import Decoder, Json, Outbound, Stamp
+from gateway.errors import GatewayError, Kind, Malformed, Unreachable, UpstreamError
+from gateway.neutral.pieces import Piece
+from gateway.neutral.request import Request
+from gateway.neutral.response import Collector
+from gateway.neutral.sequencer import Sequencer
+from gateway.relay.carrier import Carrier, PassThrough, Translation
+from gateway.relay.pump import Pump
+from gateway.relay.sink import Sink
+from gateway.relay.watchdog import Deadlines, Watchdog
+from gateway.routing.plan import Target
+from gateway.routing.table import Table
+from gateway.telemetry.timeline import Timeline
+from gateway.upstreams.client import Answer, Upstreams, read_refusal, scrub
+
+_JSON: Final = "application/json"
+_MARKUP: Final = ("text/html", "application/xhtml+xml", "text/xml", "application/xml")
+_NAME: Final = re.compile(r"[A-Za-z0-9_.=-]{1,80}")
+_MAX_NAMES: Final = 32
+"""Names in one report header; a body may hold thousands of unknown fields."""
+_PASSED_ON: Final = ("openai-processing-ms", "openai-version", "retry-after")
+_PASSED_ON_PREFIXES: Final = ("x-ratelimit-", "anthropic-ratelimit-")
+"""Headers a client of the upstream's own dialect gets to see; everything else of the upstream stays here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What every request needs of the process."""
+
+    settings: Server
+    table: Table
+    upstreams: Upstreams
+
+
+class Client(Protocol):
+    """Where the answer goes."""
+
+    def prepare(self, media_type: str, headers: Any) -> None: ...
+
+    async def whole(self, body: bytes) -> None: ...
+
+
+class Attempt:
+    """Reads top down: `run` calls, `_take` looks at the head, then the answer goes one of four ways.
+
+    Streamed or whole at the upstream, streamed or whole at the client; relayed as it is where both speak one dialect.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        client: Dialect,
+        target: Target,
+        timeouts: Timeouts,
+        request: Request,
+        stamp: Stamp,
+    ) -> None:
+        self._settings = services.settings
+        self._upstreams = services.upstreams
+        self._client = client
+        self._target = target
+        self._dialect = DIALECTS[target.upstream.dialect]
+        self._options = target.upstream.options
+        self._timeouts = timeouts
+        self._request = request
+        self._stamp = stamp
+        self._sequencer = Sequencer(stamp.token)
+        self._outbound = Outbound({})
+        self._answer: Answer | None = None
+        self._decoder: Decoder | None = None
+        self._pump: Pump | None = None
+        self._keep_alive: Callable[[], bytes] = bytes
+
+    @property
+    def dropped_fragments(self) -> int:
+        return self._sequencer.dropped
+
+    async def run(self, body: Json, client: Client, sink: Sink, timeline: Timeline) -> None:
+        """Raises what another target may mend, or the client must hear. Our credential never shows in it."""
+        self._outbound = self._render(body)
+        self._sink, self._timeline, self._to = sink, timeline, client
+        self._watchdog = Watchdog(self._deadlines())
+        self._watchdog.start()
+        try:
+            await self._call()
+        except UpstreamError as error:
+            raise scrub(self._target.upstream, error) from error
+        finally:
+            self._watchdog.stop()
+
+    def _render(self, body: Json) -> Outbound:
+        if self._dialect is self._client:
+            return self._client.forward(body, self._request, self._target.model, self._options)
+        if self._request.own_dialect_only is not None:
+            raise self._request.own_dialect_only
+        return self._dialect.render(self._request, self._target.model, self._options)
+
+    def _deadlines(self) -> Deadlines:
+        """A whole answer has no first token to wait for: only the whole counts."""
+        limits = self._timeouts
+        return Deadlines(limits.first_token if self._request.stream else limits.total, limits.idle, limits.total)
+
+    async def _call(self) -> None:
+        outbound, upstream = self._outbound, self._target.upstream
+        with self._watchdog.scope:
+            async with self._upstreams.call(
+                upstream, outbound.path, outbound.body, outbound.headers, self._timeouts.connect
+            ) as answer:
+                self._answer = answer
+                await self._take(answer)
+        error = self._watchdog.error
+        if self._watchdog.scope.cancelled_caught and error is not None:
+            if self._pump is None:
+                raise error
+            await self._pump.overdue(error)
+
+    async def _take(self, answer: Answer) -> None:
+        if answer.status >= 400:
+            raise await self._refusal(answer)
+        if answer.media_type in _MARKUP:
+            raise Malformed(f"the upstream answered with {answer.media_type}")
+        is_whole = answer.media_type == _JSON
+        passes = self._dialect is self._client and self._client.passes(self._request, self._options, is_whole)
+        if is_whole:
+            await self._take_whole(answer, passes=passes)
+        elif self._request.stream or passes:
+            await self._take_stream(answer, passes=passes)
+        else:
+            await self._collect(answer)
+
+    async def _refusal(self, answer: Answer) -> UpstreamError:
+        error = self._dialect.load_error(answer.status, await read_refusal(answer), answer.headers)
+        if error.kind in (Kind.AUTH, Kind.PERMISSION):  # our key, so not the client's business (pitfall 52)
+            return Unreachable("the upstream refused the gateway's own credential")
+        return error
+
+    # -- the four ways -----------------------------------------------------------------------------------------------
+
+    async def _take_whole(self, answer: Answer, *, passes: bool) -> None:
+        body = await answer.read(self._settings.max_answer)
+        try:
+            value = orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            raise Malformed(f"the upstream's answer of {len(body)} bytes is not JSON") from error
+        if passes:
+            self._observe(self._client.observe(value, self._options))
+            self._to.prepare(answer.headers.get("content-type", _JSON), self.headers)
+            await self._to.whole(body)
+        else:
+            await self._tell(self._dialect.load(value, self._options))
+
+    async def _tell(self, pieces: list[Piece]) -> None:
+        """A whole answer, streamed to a client that wants a stream."""
+        if not self._request.stream:
+            collector = Collector()
+            self._fold(pieces, collector)
+            await self._dump(collector)
+            return
+        carrier = self._translation(self._dialect.decoder(self._options))
+        await self._pump_of(carrier).replay(carrier.carry(pieces))
+
+    async def _take_stream(self, answer: Answer, *, passes: bool) -> None:
+        decoder = self._decoder = self._dialect.decoder(self._options)
+        if passes:
+            pump = self._pump_of(PassThrough(decoder, self._sequencer, self._scrub))
+            self._keep_alive = lambda: decoder.keep_alive
+            self._to.prepare(answer.headers.get("content-type", "application/octet-stream"), self.headers)
+        else:
+            pump = self._pump_of(self._translation(decoder))
+        await pump.carry(answer, self._settings.first_byte_hold, self._keep_alive)
+
+    async def _collect(self, answer: Answer) -> None:
+        """A streamed answer, folded for a client that wants it whole."""
+        decoder, collector, size = self._dialect.decoder(self._options), Collector(), 0
+        while (chunk := await answer.next()) is not None:
+            size += len(chunk)
+            if size > self._settings.max_answer:
+                raise Malformed(f"the upstream's answer of more than {size} bytes exceeds the limit")
+            self._fold(decoder.feed(chunk), collector)
+        self._fold(decoder.eof(is_framed=answer.is_framed)[1], collector)
+        await self._dump(collector)
+
+    # -- their steps -------------------------------------------------------------------------------------------------
+
+    def _pump_of(self, carrier: Carrier) -> Pump:
+        self._pump = Pump(carrier, self._sink, self._watchdog, self._timeline)
+        return self._pump
+
+    def _translation(self, decoder: Decoder) -> Translation:
+        encoder = self._client.encoder(self._request, self._stamp)
+        self._keep_alive = lambda: encoder.keep_alive
+        self._to.prepare(encoder.media_type, self.headers)
+        return Translation(decoder, self._sequencer, encoder, self._scrub)
+
+    def _fold(self, pieces: Iterable[Piece], collector: Collector) -> None:
+        events = self._sequencer.feed(pieces)
+        self._timeline.note(events, self._watchdog.now())
+        for event in events:
+            collector.take(event)
+
+    def _observe(self, pieces: Iterable[Piece]) -> None:
+        self._fold(pieces, Collector())
+
+    async def _dump(self, collector: Collector) -> None:
+        body = orjson.dumps(self._client.dump(collector.response(), self._request, self._stamp))
+        self._to.prepare(_JSON, self.headers)
+        await self._to.whole(body)
+
+    def _scrub(self, error: GatewayError) -> GatewayError:
+        return scrub(self._target.upstream, error)
+
+    def headers(self) -> Mapping[str, str]:
+        """What the client is told of this attempt, in response headers."""
+        headers = {
+            "x-gateway-dropped": _listed(self._outbound.dropped),
+            "x-gateway-adapted": _listed(self._outbound.adapted),
+        }
+        if self._decoder is not None and not self._decoder.proves_end:
+            headers["x-gateway-completeness"] = "unverifiable"
+        if self._dialect is self._client and self._answer is not None:
+            headers |= {name: value for name, value in self._answer.headers.items() if _is_passed_on(name)}
+        return headers
+
+
+def _is_passed_on(name: str) -> bool:
+    return name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIXES)
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    """Names for a header: they come out of a client's JSON, so only plain ones are repeated."""
+    plain = [name for name in names if _NAME.fullmatch(name)][:_MAX_NAMES]
+    hidden = len(names) - len(plain)
+    return ",".join([*plain, *([f"and_{hidden}_more"] if hidden else [])])

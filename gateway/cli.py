@@ -1,0 +1,149 @@
+"""The command line: reads arguments, then delegates.
+
+Exit codes: 0 fine · 1 the configuration is wrong · 2 the command line is wrong · 3 the server could not start.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+import click
+import orjson
+from rich.console import Console
+from rich.table import Table
+
+from gateway import app, server
+from gateway.config import Config, ConfigError, is_loopback, load, schema, summary, warnings
+from gateway.config import Server as ServerSettings
+from gateway.errors import BadRequest
+from gateway.simulator import script as sc
+from gateway.simulator.app import SimulatorApp
+
+_CONFIG_WRONG = 1
+_config_option = click.option(
+    "--config",
+    "-c",
+    "path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("routes.yaml"),
+    show_default=True,
+    help="The routes file.",
+)
+console = Console()
+stderr = Console(stderr=True)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="triglot", prog_name="triglot")
+def main() -> None:
+    """Triglot: one streaming endpoint for OpenAI, Anthropic and Truss clients, on upstreams of any of the three."""
+
+
+@main.command()
+@_config_option
+@click.option("--host", help="Address to listen on, instead of the file's.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on, instead of the file's.")
+@click.option("--open", "is_open", is_flag=True, help="Listen beyond loopback although no client keys are configured.")
+def serve(path: Path, host: str | None, port: int | None, is_open: bool) -> None:
+    """Start the gateway."""
+    config = _loaded(path)
+    given = {"host": host, "port": port}
+    settings = config.server.model_copy(update={name: value for name, value in given.items() if value is not None})
+    if not is_loopback(settings.host) and not is_open:
+        raise click.UsageError(
+            f"{settings.host} is reachable by others and no client keys are configured, so anybody could spend your "
+            "upstream credit. Listen on 127.0.0.1, or say --open if something in front checks who calls."
+        )
+    _log_to_stderr()
+    _welcome(config, settings)
+    server.run(app.build(config.model_copy(update={"server": settings})), settings, app.refuse)
+
+
+@main.command()
+@_config_option
+def check(path: Path) -> None:
+    """Validate the routes file and print what it says."""
+    config = _loaded(path)
+    table = Table("route", "targets, in order", "fallback", box=None, pad_edge=False)
+    for route in summary(config)["routes"]:
+        targets = [_told(target) for target in route["targets"]]
+        table.add_row(route["name"], "\n".join(targets), "\n".join(_told(target) for target in route["fallback"]))
+    console.print(table)
+    for warning in warnings(config):
+        stderr.print(f"warning: {warning}", style="yellow", markup=False, highlight=False)
+    console.print(f"{path}: ok", style="green")
+
+
+@main.command("schema")
+def print_schema() -> None:
+    """Print the JSON Schema of the routes file, for editors."""
+    click.echo(orjson.dumps(schema(), option=orjson.OPT_INDENT_2))
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", type=click.IntRange(0, 65535), default=8081, show_default=True)
+@click.option(
+    "--script", default="", metavar="QUERY", help="What to say and how to fail: ttft=200ms&tps=20&fault=cut@3"
+)
+def simulate(host: str, port: int, script: str) -> None:
+    """Serve the simulator: an upstream in any dialect that needs no model and no key.
+
+    \b
+    Faults, as fault=NAME or fault=NAME@N, in --script or in a model name behind `?`:
+    """
+    try:
+        base = sc.read(script)
+    except BadRequest as error:
+        raise click.BadParameter(error.message, param_hint="--script") from error
+    settings = ServerSettings(host=host, port=port)
+    _log_to_stderr()
+    console.print(f"simulating on http://{host}:{port}/v1/chat/completions, /v1/messages and /predict")
+    server.run(SimulatorApp(base), settings, app.refuse)
+
+
+simulate.help = (
+    (simulate.help or "") + "\n\n\b\n" + "\n".join(f"  {name:13} {what}" for name, what in sc.FAULTS.items())
+)
+
+
+def _loaded(path: Path) -> Config:
+    """The configuration, or every problem of it on stderr and exit code 1."""
+    try:
+        return load(path, os.environ)
+    except ConfigError as error:
+        for message in str(error).splitlines():
+            stderr.print(message, style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(_CONFIG_WRONG)
+
+
+def _told(target: dict[str, object]) -> str:
+    weight = f" x{target['weight']}" if target.get("weight", 1) != 1 else ""
+    model = f" as {target['model']}" if target.get("model") else ""
+    return f"{target['upstream']}{model}{weight}"
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+def _welcome(config: Config, settings: ServerSettings) -> None:
+    """Routes, the address, and three calls to try."""
+    base = f"http://{settings.host}:{settings.port}"
+    exact = [name for name in config.routes if "*" not in name]
+    model = "demo" if "demo" in exact else (exact or ["MODEL"])[0]
+    ask = '"messages":[{"role":"user","content":"Write a haiku about the ocean."}],"stream":true'
+    prompt = '"prompt":"Write a haiku about the ocean.","stream":true'
+    console.print(f"[bold]triglot[/bold] listens on {base}, routes: {', '.join(config.routes)}", highlight=False)
+    calls = (
+        ("OpenAI", f"""curl -N {base}/v1/chat/completions -d '{{"model":"{model}",{ask}}}'"""),
+        ("Anthropic", f"""curl -N {base}/v1/messages -d '{{"model":"{model}","max_tokens":200,{ask}}}'"""),
+        ("Truss", f"""curl -N {base}/model-{model}/production/predict -d '{{{prompt}}}'"""),
+    )
+    for name, call in calls:
+        console.print(f"\n# {name}", style="dim")
+        console.print(call, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,203 @@
+"""An Anthropic stream → pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import orjson
+
+from gateway.dialects.anthropic.encoding import PING
+from gateway.dialects.anthropic.failures import error_frame, error_in
+from gateway.dialects.anthropic.options import Options
+from gateway.dialects.base import Json
+from gateway.dialects.stream import StreamDecoder, json_object
+from gateway.errors import GatewayError, Malformed, Truncated
+from gateway.neutral import events as ev
+from gateway.neutral import pieces as pc
+from gateway.neutral import request as rq
+from gateway.neutral.events import BlockKind, Reason
+from gateway.wire import sse
+
+_DECODED_REASONS: Final[Mapping[str, Reason]] = {
+    "end_turn": Reason.STOP,
+    "max_tokens": Reason.LENGTH,
+    "stop_sequence": Reason.STOP_SEQUENCE,
+    "tool_use": Reason.TOOL_CALLS,
+    "pause_turn": Reason.PAUSE,
+    "refusal": Reason.REFUSAL,
+    "model_context_window_exceeded": Reason.CONTEXT_WINDOW,
+    "length": Reason.LENGTH,  # words of OpenAI, from compatible servers (mapping.md §11)
+    "tool_calls": Reason.TOOL_CALLS,
+    "content_filter": Reason.CONTENT_FILTER,
+}
+
+
+class Decoder(StreamDecoder):
+    """Message stream → pieces, liberal with what compatible servers send (mapping.md §11)."""
+
+    keep_alive = PING
+
+    def __init__(self, options: Options) -> None:
+        super().__init__()
+        self._has_started = False
+        self._usage = ev.Usage()
+        self._input: Json = {}
+        self._stop: Json | None = None
+        self._inputs: dict[int, str] = {}
+
+    def read(self, frame: sse.Frame) -> list[pc.Piece]:
+        if frame.data.strip() == b"[DONE]":
+            return self.end()
+        return list(self.message_event(json_object(frame.data)))
+
+    def message_event(self, body: Json) -> Iterator[pc.Piece]:
+        """What one event of the stream means; unknown ones mean nothing."""
+        kind = body.get("type")
+        if body.get("error") or kind == "error":
+            raise error_in(body)
+        reader = self._READERS.get(kind) if isinstance(kind, str) else None
+        if reader is not None:
+            yield from reader(self, body)
+
+    def _message_start(self, body: Json) -> Iterator[pc.Piece]:
+        if self._has_started:
+            return
+        self._has_started = True
+        message = body["message"]
+        usage = message.get("usage")
+        yield ev.Start(message.get("id"), message.get("model"), usage=self._learn(usage) if usage else None)
+
+    def _block_start(self, body: Json) -> Iterator[pc.Piece]:
+        index, block = body["index"], body["content_block"]
+        match block.get("type"):
+            case "text":
+                yield pc.ContentPiece(BlockKind.TEXT, block.get("text") or "", index)
+                for citation in block.get("citations") or ():
+                    yield pc.CitationPiece(citation, "anthropic", index)
+            case "thinking":
+                yield pc.ContentPiece(BlockKind.REASONING, block.get("thinking") or "", index)
+                yield from _seal(index, block.get("signature"))
+            case "redacted_thinking":
+                yield pc.WholePiece(BlockKind.REDACTED, rq.OpaqueValue("anthropic", block["data"]))
+            case "tool_use":
+                if block.get("input"):
+                    self._inputs[index] = orjson.dumps(block["input"]).decode()
+                yield pc.ToolPiece(index, block.get("id") or "", block.get("name") or "")
+            case _:
+                yield pc.WholePiece(BlockKind.OPAQUE, block)
+
+    def _block_delta(self, body: Json) -> Iterator[pc.Piece]:
+        index, delta = body["index"], body["delta"]
+        match delta.get("type"):
+            case "text_delta":
+                yield pc.ContentPiece(BlockKind.TEXT, delta.get("text") or "", index)
+            case "input_json_delta":
+                if fragment := delta.get("partial_json"):
+                    self._inputs.pop(index, None)  # deltas win over a complete input in the start
+                    yield pc.ToolPiece(index, fragment=fragment)
+            case "thinking_delta":
+                yield pc.ContentPiece(BlockKind.REASONING, delta.get("thinking") or "", index)
+            case "signature_delta":
+                yield from _seal(index, delta.get("signature"))
+            case "citations_delta":
+                yield pc.CitationPiece(delta["citation"], "anthropic", index)
+
+    def _block_stop(self, body: Json) -> Iterator[pc.Piece]:
+        index = body["index"]
+        if whole := self._inputs.pop(index, ""):
+            yield pc.ToolPiece(index, fragment=whole)
+        yield pc.BlockEnd(index)
+
+    def _message_delta(self, body: Json) -> Iterator[pc.Piece]:
+        delta = body.get("delta") or {}
+        if delta.get("stop_reason") is not None:
+            self._stop = delta
+        if usage := body.get("usage"):
+            yield self._learn(usage)
+
+    def _message_stop(self, body: Json) -> Iterator[pc.Piece]:
+        yield from self.end()
+
+    def _ping(self, body: Json) -> Iterator[pc.Piece]:
+        yield ev.Ping()
+
+    _READERS: Final = {
+        "message_start": _message_start,
+        "content_block_start": _block_start,
+        "content_block_delta": _block_delta,
+        "content_block_stop": _block_stop,
+        "message_delta": _message_delta,
+        "message_stop": _message_stop,
+        "ping": _ping,
+    }
+
+    def tell(self, error: GatewayError) -> bytes:
+        return error_frame(error)
+
+    def end(self) -> list[pc.Piece]:
+        """Complete with a stop reason, whether or not `message_stop` came (mapping.md §9.1)."""
+        if self._stop is None:
+            return [ev.Failed(Truncated("the upstream closed the stream before the answer was finished"))]
+        flushed = [pc.ToolPiece(index, fragment=whole) for index, whole in self._inputs.items()]
+        return [*flushed, _load_finish(self._stop), ev.End()]
+
+    def _learn(self, usage: Json) -> ev.Usage:
+        """Cumulative for the whole message: values overwrite, null and absent keep what was known."""
+        self._input |= {name: value for name, value in usage.items() if value is not None}
+        return load_usage(self._input)
+
+
+def _seal(index: int, signature: Any) -> Iterator[pc.Piece]:
+    if signature:
+        yield pc.SignaturePiece(rq.OpaqueValue("anthropic", signature), index)
+
+
+def _load_finish(stop: Json) -> ev.Finish:
+    raw = stop["stop_reason"]
+    reason = _DECODED_REASONS.get(raw, Reason.STOP)
+    matched = stop.get("stop_sequence")
+    if reason is Reason.STOP_SEQUENCE and matched is None:  # pitfall 130
+        reason = Reason.STOP
+    return ev.Finish(reason, stop_sequence=matched, raw=raw, detail=stop.get("stop_details"))
+
+
+def load_usage(usage: Json) -> ev.Usage:
+    """mapping.md §7.2: the whole prompt is the sum of three disjoint counters."""
+    plain, write, read = (
+        usage.get(name) for name in ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+    )
+    details = usage.get("output_tokens_details") or {}
+    return ev.Usage(
+        input=None if plain is None else plain + (write or 0) + (read or 0),
+        output=usage.get("output_tokens"),
+        cache_read=read,
+        cache_write=write,
+        reasoning=details.get("thinking_tokens"),
+        is_final=True,
+    )
+
+
+def load(body: Any, options: Options) -> list[pc.Piece]:
+    """A whole message as the pieces of its stream. Raises UpstreamError for what isn't one."""
+    if not isinstance(body, dict) or (body.get("type") != "message" and not body.get("error")):
+        raise Malformed("expected a message object")
+    decoder = Decoder(options)
+    try:
+        return list(_replay(body, decoder))
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+        raise Malformed(f"not a message: {type(error).__name__}") from error
+
+
+def _replay(body: Json, decoder: Decoder) -> Iterator[pc.Piece]:
+    """The events a server would have streamed this message as."""
+    if body.get("error"):
+        raise error_in(body)
+    yield from decoder.message_event({"type": "message_start", "message": body})
+    for index, block in enumerate(body["content"]):
+        yield from decoder.message_event({"type": "content_block_start", "index": index, "content_block": block})
+        yield from decoder.message_event({"type": "content_block_stop", "index": index})
+    yield from decoder.message_event({"type": "message_delta", "delta": body, "usage": body.get("usage")})
+    if body.get("stop_reason") is None:
+        raise Malformed("not a whole message: no stop_reason")
+    yield from decoder.end()

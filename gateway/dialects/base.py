@@ -1,0 +1,161 @@
+"""What a dialect must provide: four pairs of functions, as the server of a client and as the client of an upstream.
+
+|         | as server                        | as client                             |
+| ------- | -------------------------------- | ------------------------------------- |
+| request | `parse(inbound) → Request`       | `render(request, model, options) → Outbound` |
+| stream  | `encoder(request, stamp)`        | `decoder(options)`                    |
+| whole   | `dump(response, request, stamp)` | `load(body, options) → pieces`        |
+| failure | `dump_error(error)`              | `load_error(status, body)`            |
+
+A dialect is a value, an entry of `DIALECTS`; nothing outside its module asks for its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from gateway.errors import GatewayError, UpstreamError
+from gateway.neutral.events import Event
+from gateway.neutral.pieces import Piece
+from gateway.neutral.request import Request
+from gateway.neutral.response import Response
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """A client's request as it came: the decoded body, what the path says, and the few headers a dialect may read."""
+
+    body: Json
+    path: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def models(self, *named: str) -> tuple[str, ...]:
+        """Route names to try, in order: what the path names before what the body `named` (truss.md §2.1).
+
+        A path may add an environment, which is a preference, or a deployment, which is a promise of one version.
+        """
+        names: tuple[str, ...] = (model,) if (model := self.path.get("model")) else named
+        if label := self.path.get("host_model"):  # an id may hold dashes too: the whole label first
+            base, _, part = label.rpartition("-")
+            names = (label, f"{base}@{part}", base) if base else (label,)
+        if deployment := self.path.get("deployment"):
+            return tuple(f"{name}@{deployment}" for name in names)
+        env = self.path.get("env")
+        return tuple(found for name in names for found in ((f"{name}@{env}", name) if env else (name,)))
+
+
+@dataclass(frozen=True, slots=True)
+class Outbound:
+    """A request to an upstream. `path` is added to the upstream's URL.
+
+    `dropped` and `adapted` are what the client is told in `x-gateway-dropped` and `x-gateway-adapted`, by the
+    client's own wire names.
+    """
+
+    body: Json
+    path: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    dropped: tuple[str, ...] = ()
+    adapted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What an answer needs of clock and chance: the token its id is made of, and the time it was created (epoch s)."""
+
+    token: str
+    created: int
+
+
+class Encoder(Protocol):
+    """Events in strict order → the client's bytes. Trusts the order and guesses nothing.
+
+    `tells_failure` is false where the wire has no word for a failure (raw text): the connection is cut instead.
+    `keep_alive` is a frame that carries nothing, empty where there is none.
+    """
+
+    media_type: str
+    tells_failure: bool
+    keep_alive: bytes
+
+    def encode(self, events: Iterable[Event]) -> bytes: ...
+
+
+class Decoder(Protocol):
+    """An upstream's bytes → pieces. Never raises: what can't be read comes out as `Failed`.
+
+    `keep_alive` is a frame that carries nothing in what is being relayed, empty where there is none.
+    `proves_end` is false once it is known that the wire can't prove completeness (raw text).
+    """
+
+    @property
+    def proves_end(self) -> bool: ...
+
+    @property
+    def keep_alive(self) -> bytes: ...
+
+    def feed(self, chunk: bytes) -> list[Piece]: ...
+
+    def observe(self, chunk: bytes) -> tuple[bytes, list[Piece]]:
+        """As `feed`, for pass-through: also the bytes to relay, as they came, cut where they may be cut."""
+
+    def tell(self, error: GatewayError) -> bytes:
+        """A failure in the words of what is being relayed; empty where it has none."""
+
+    def eof(self, *, is_framed: bool) -> tuple[bytes, list[Piece]]:
+        """The body ended; `is_framed`: by a last chunk or its length, which a closed connection alone isn't."""
+
+
+def same_form(request: Request, options: Any, is_whole: bool) -> bool:
+    """Passes if the upstream streamed what was to be streamed, and not what wasn't (pitfall 41)."""
+    return request.stream is not is_whole
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """A path template in Starlette's form, and parameters that the path itself implies."""
+
+    template: str
+    params: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """One public API's way to spell requests, streams, answers and errors."""
+
+    name: str
+    paths: tuple[Path, ...]
+    """Where clients of this dialect send their calls."""
+    owns: Callable[[str], bool]
+    """Whether an error on this path, which no template matches, is told in this dialect."""
+    parse: Callable[[Inbound], Request]
+    render: Callable[[Request, str, Any], Outbound]
+    forward: Callable[[Json, Request, str, Any], Outbound]
+    """A body of this dialect for an upstream of this dialect: only the model changes."""
+    encoder: Callable[[Request, Stamp], Encoder]
+    decoder: Callable[[Any], Decoder]
+    dump: Callable[[Response, Request, Stamp], Any]
+    load: Callable[[Any, Any], list[Piece]]
+    observe: Callable[[Any, Any], list[Piece]]
+    """As `load`, for a body that is relayed as it is: only what the gateway has to know of it."""
+    passes: Callable[[Request, Any, bool], bool]
+    """(request, options, is whole): whether this dialect's own client takes the upstream's bytes as they are."""
+    dump_error: Callable[[GatewayError, str], tuple[int, Json]]
+    """(error, request id) → status and body."""
+    load_error: Callable[[int, bytes, Mapping[str, str]], UpstreamError]
+    """(status, body, headers) of an upstream's refusal."""
+    options: type[Any]
+    """What an operator may set per upstream: a frozen dataclass of the dialect's module."""
+    auth: str
+    """How the credential is sent where the operator does not say: `bearer`, `api-key`, `x-api-key` or `none`."""
+    id_header: str = "x-request-id"
+    lends: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
+    """Paths of this API that speak another dialect, by that dialect's name."""
+    unbuilt: tuple[Path, ...] = ()
+    """Paths of this API that the gateway knows and does not serve: 501 with a sentence, so nobody hunts for a typo."""
+    lossy: tuple[tuple[str, str], ...] = ()
+    """What this dialect can't carry: (what, what becomes of it)."""

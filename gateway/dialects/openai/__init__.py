@@ -1,0 +1,45 @@
+"""OpenAI Chat Completions (`protocol/openai-chat.md`): as server, as client, streamed and whole."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gateway.dialects.base import Dialect, Path, same_form
+from gateway.dialects.openai.decoding import Decoder, load
+from gateway.dialects.openai.encoding import Encoder, dump
+from gateway.dialects.openai.failures import dump_error, load_error
+from gateway.dialects.openai.options import Options
+from gateway.dialects.openai.parsing import parse
+from gateway.dialects.openai.rendering import forward, render
+
+
+def _owns(path: str) -> bool:
+    return True
+
+
+DIALECT: Final = Dialect(
+    name="openai",
+    paths=(Path("/v1/chat/completions"),),
+    owns=_owns,
+    parse=parse,
+    render=render,
+    forward=forward,
+    encoder=Encoder,
+    decoder=Decoder,
+    dump=dump,
+    load=load,
+    observe=load,
+    passes=same_form,
+    dump_error=dump_error,
+    load_error=load_error,
+    options=Options,
+    auth="bearer",
+    lossy=(
+        ("signatures and redacted reasoning", "in reasoning_details, for clients that echo it"),
+        ("citations", "dropped"),
+        ("the stop sequence that matched", "finish_reason stop"),
+        ("pause_turn", "finish_reason stop"),
+        ("is_error of a tool result", "the text begins with `Error: `"),
+        ("text behind a tool call in history", "moved before it"),
+    ),
+)

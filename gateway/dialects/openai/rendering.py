@@ -1,0 +1,158 @@
+"""Request → an OpenAI chat request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from gateway.dialects.base import Json, Outbound
+from gateway.dialects.openai.options import PROFILES, SAMPLERS, Options, Profile
+from gateway.dialects.report import Report, refuse_part
+from gateway.dialects.tools import object_schema, refuse_tool
+from gateway.neutral import request as rq
+
+_SENT_AS_IS: Final = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "seed", "logit_bias")
+_REFUSED: Final = {
+    "reasoning": "reasoning settings can't be translated for this upstream yet",
+    "modalities": "only text answers can be translated",
+    "prefill": "an answer's beginning can't be given to this upstream",
+}
+PATH: Final = "/chat/completions"
+
+
+def forward(body: Json, request: rq.Request, model: str, options: Options) -> Outbound:
+    """A chat completion body as it came, with the upstream's model name."""
+    return Outbound({**body, "model": model}, PATH)
+
+
+def render(request: rq.Request, model: str, options: Options) -> Outbound:
+    """A neutral request as a chat completion request (mapping.md §3.2)."""
+    report = Report(request)
+    for field, why in _REFUSED.items():
+        report.refuse(field, why=why)
+    if (request.n or 1) > 1:
+        report.refuse("n", why="several answers can't be translated; ask for one")
+    profile = PROFILES[options.profile]
+    body: Json = {"model": model, "messages": list(spell_messages(request, report))}
+    body |= _limits(request, profile, report)
+    body |= spell_tools(request, report)
+    if request.output is not None:
+        body["response_format"] = _format(request.output)
+    if request.stream:
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
+    report.drop("logprobs", "top_logprobs", "verbosity", "cache_key", "metadata", "service_tier")
+    report.drop_extras()
+    return Outbound(body, PATH, dropped=report.dropped, adapted=report.adapted)
+
+
+def _limits(request: rq.Request, profile: Profile, report: Report) -> Json:
+    body: Json = {name: value for name in _SENT_AS_IS if (value := getattr(request, name)) is not None}
+    if request.max_tokens is not None:
+        body[profile.max_tokens] = request.max_tokens
+    for name in SAMPLERS:
+        if name in profile.samplers and getattr(request, name) is not None:
+            body[name] = getattr(request, name)
+        elif name not in profile.samplers:
+            report.drop(name)
+    if request.stop:
+        body["stop"] = list(request.stop[: profile.max_stops])
+        if len(request.stop) > profile.max_stops:
+            report.adapt("stop", f"first_{profile.max_stops}")
+    if request.user_id is not None:
+        body["user"] = request.user_id[:64]
+        if len(request.user_id) > 64:
+            report.adapt("user_id", "shortened")
+    return body
+
+
+def _format(output: rq.JsonObjectFormat | rq.JsonSchemaFormat) -> Json:
+    if isinstance(output, rq.JsonObjectFormat):
+        return {"type": "json_object"}
+    schema = {
+        "name": output.name or "output",
+        "description": output.description,
+        "schema": output.schema,
+        "strict": output.is_strict,
+    }
+    return {"type": "json_schema", "json_schema": {key: value for key, value in schema.items() if value is not None}}
+
+
+def spell_messages(request: rq.Request, report: Report) -> Iterator[Json]:
+    """The conversation as chat messages (mapping.md §4)."""
+    if request.system:
+        yield {"role": "system", "content": "\n\n".join(text.text for text in request.system)}
+    for turn in request.turns:
+        if turn.role is rq.Role.ASSISTANT:
+            yield _assistant(turn, report)
+        else:
+            yield from _tool_results(turn, report)
+            rest = [part for part in turn.parts if not isinstance(part, rq.ToolResult)]
+            if rest or not turn.parts:
+                yield {"role": turn.role.value, "content": "\n\n".join(_text(part) for part in rest)}
+
+
+def _tool_results(turn: rq.Turn, report: Report) -> Iterator[Json]:
+    """mapping.md §4.2, §4.3: results first, one message each; the error flag becomes text."""
+    for part in turn.parts:
+        if isinstance(part, rq.ToolResult):
+            text = "\n".join(_text(inner) for inner in part.parts)
+            if part.is_error and not text.lower().startswith("error"):
+                text = f"Error: {text}"
+            yield {"role": "tool", "tool_call_id": part.call_id, "content": text}
+
+
+def _assistant(turn: rq.Turn, report: Report) -> Json:
+    texts = [part.text for part in turn.parts if isinstance(part, rq.Text | rq.Refusal) and part.text]
+    message: Json = {"role": "assistant", "content": "".join(texts) or None}
+    calls = [_call(part) for part in turn.parts if isinstance(part, rq.ToolCall)]
+    for part in turn.parts:
+        if isinstance(part, rq.Reasoning | rq.RedactedReasoning):
+            report.drop_name("messages.reasoning")
+        elif not isinstance(part, rq.Text | rq.Refusal | rq.ToolCall):
+            refuse_part(part, "this upstream")
+    if calls:
+        message["tool_calls"] = calls
+    elif message["content"] is None:
+        message["content"] = ""
+    return message
+
+
+def _call(call: rq.ToolCall) -> Json:
+    function = {"name": call.name, "arguments": call.arguments or "{}"}
+    return {"id": call.id, "type": "function", "function": function}
+
+
+def _text(part: rq.Part) -> str:
+    if isinstance(part, rq.Text | rq.Refusal):
+        return part.text
+    refuse_part(part, "this upstream")
+
+
+def spell_tools(request: rq.Request, report: Report) -> Json:
+    """The tool fields: mapping.md §5.1, §5.3. Without tools, no choice either."""
+    if not request.tools:
+        return {}
+    body: Json = {"tools": [_declare(tool) for tool in request.tools]}
+    if request.tool_choice is not None:
+        body["tool_choice"] = _choose(request.tool_choice, report)
+    if request.parallel_tools is not None:
+        body["parallel_tool_calls"] = request.parallel_tools
+    return body
+
+
+def _declare(tool: rq.Tool) -> Json:
+    if not isinstance(tool, rq.FunctionTool):
+        refuse_tool(tool)
+    function: Json = {"name": tool.name}
+    if tool.description:
+        function["description"] = tool.description
+    function["parameters"] = object_schema(tool.schema)
+    return {"type": "function", "function": function}
+
+
+def _choose(choice: rq.ToolChoice, report: Report) -> Any:
+    if choice.mode is rq.ChoiceMode.NAMED:
+        return {"type": "function", "function": {"name": choice.names[0]}}
+    if choice.mode is rq.ChoiceMode.ALLOWED:
+        report.refuse("tool_choice", why="a list of allowed tools can't be translated yet")
+    return choice.mode.value

@@ -1,0 +1,96 @@
+"""An upstream's error body, whatever its shape, → one readable message (`openai-chat.md` §6, pitfall 55).
+
+Servers of one dialect answer in the error shapes of others, so this reading is shared; what a type or code means is
+each dialect's own table.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from gateway.errors import KIND_OF_STATUS, Kind
+
+MAX_MESSAGE: Final = 2000
+"""Characters of an upstream's message that a client gets to see (mapping.md §9.2)."""
+
+# `errors.json`, context_length_regex: alternatives only, linear.
+_CONTEXT_LENGTH: Final = re.compile(
+    r"maximum context length|context length|prompt is too long|exceeds the (available )?context|input is too long",
+    re.IGNORECASE,
+)
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What the body says: `type` and `code` are the vendor's words, empty where it gave none."""
+
+    message: str
+    type: str = ""
+    code: str = ""
+
+
+def read(body: bytes) -> Refusal:
+    """The refusal in a body; markup and unreadable bodies give an empty message."""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        text = body[: 4 * MAX_MESSAGE].decode("utf-8", "replace").strip()
+        return Refusal("" if text.startswith("<") else _clean(text))
+    return from_json(value)
+
+
+def from_json(value: Any) -> Refusal:
+    """The refusal in a decoded body or frame."""
+    if isinstance(value, list) and value:
+        value = value[0]
+    if isinstance(value, str):
+        return Refusal(_clean(value))
+    if not isinstance(value, dict):
+        return Refusal("")
+    inner = value.get("error")
+    if isinstance(inner, dict):
+        value = inner
+    elif isinstance(inner, str) and inner:
+        return Refusal(_clean(inner), code=_word(value.get("code")))
+    message = value.get("message") or _detail(value.get("detail"))
+    return Refusal(_clean(str(message or "")), _word(value.get("type")), _word(value.get("code")))
+
+
+def kind_of(status: int, refusal: Refusal, words: Mapping[str, Kind]) -> Kind:
+    """The neutral kind: the vendor's code or type where its table knows it, the message for an overflow, the status."""
+    if _CONTEXT_LENGTH.search(refusal.message) and status in (400, 413, 422):
+        return Kind.CONTEXT_LENGTH
+    for word in (refusal.code, refusal.type):
+        if word in words:
+            return words[word]
+    return KIND_OF_STATUS.get(status, Kind.UPSTREAM if status >= 500 else Kind.INVALID_REQUEST)
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """`retry-after-ms` or `retry-after` in seconds; dates are left alone."""
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        value = headers.get(name, "")
+        if value.isascii() and value.replace(".", "", 1).isdigit() and len(value) < 12:
+            return float(value) * unit
+    return None
+
+
+def _detail(detail: Any) -> str:
+    """FastAPI: a string, or a list of `{loc, msg}`."""
+    if isinstance(detail, list):
+        return "; ".join(str(item.get("msg", "")) for item in detail if isinstance(item, dict))
+    return detail if isinstance(detail, str) else ""
+
+
+def _word(value: Any) -> str:
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+
+
+def _clean(text: str) -> str:
+    return _CONTROL.sub(" ", text)[:MAX_MESSAGE]

@@ -1,0 +1,58 @@
+"""What a rendering dropped, adapted or refused, in the client's own names (`protocol/mapping.md` §3)."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from gateway.errors import Unsupported
+from gateway.neutral.request import Part, Request
+
+
+class Report:
+    """Collects names while a request is rendered. Values never appear: they may be the user's."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._dropped: set[str] = set()
+        self._adapted: dict[str, str] = {}
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        return tuple(sorted(self._dropped))
+
+    @property
+    def adapted(self) -> tuple[str, ...]:
+        return tuple(f"{name}={how}" for name, how in sorted(self._adapted.items()))
+
+    def drop(self, *fields: str) -> None:
+        """Names those of these fields that the client set."""
+        for field in fields:
+            if getattr(self._request, field) not in (None, (), False):
+                self._dropped.add(self._request.name_of(field))
+
+    def drop_name(self, name: str) -> None:
+        """Names something that isn't a field of Request."""
+        self._dropped.add(name)
+
+    def drop_extras(self) -> None:
+        """Names every field that only the client's dialect knows."""
+        for extras in self._request.extras.values():
+            self._dropped.update(extras)
+
+    def adapt(self, name: str, how: str) -> None:
+        """Says that a field was changed, and how, in one word."""
+        self._adapted[self._request.name_of(name)] = how
+
+    def refuse(self, *fields: str, why: str) -> None:
+        """Raises Unsupported for the first of these fields that the client set."""
+        for field in fields:
+            if getattr(self._request, field) not in (None, (), False):
+                name = self._request.name_of(field)
+                raise Unsupported(f"{name}: {why}", param=name)
+
+
+def refuse_part(part: Part, to: str) -> NoReturn:
+    """Raises Unsupported for a part that can't be spelled in the upstream's dialect."""
+    what = getattr(part, "name", None) if type(part).__name__ == "Opaque" else None
+    noun = what or type(part).__name__.lower()
+    raise Unsupported(f"{part.where}: {noun} content can't be carried to {to}", param=part.where or None)

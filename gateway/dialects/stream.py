@@ -1,0 +1,112 @@
+"""What the decoders of event-stream dialects share: framing, limits and failing, but not a word of any dialect."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import orjson
+
+from gateway.errors import GatewayError, Malformed
+from gateway.neutral.events import End, Failed
+from gateway.neutral.pieces import Piece
+from gateway.wire import sse
+
+
+class StreamDecoder(ABC):
+    """Frames in, pieces out; a dialect says what a frame means and what an end means."""
+
+    proves_end = True
+    keep_alive = b""
+
+    def __init__(self, max_event: int = sse.MAX_EVENT) -> None:
+        self._reader = sse.Reader(max_event)
+        self._is_over = False
+
+    @abstractmethod
+    def read(self, frame: sse.Frame) -> list[Piece]:
+        """What one frame means. May raise GatewayError, or KeyError, TypeError, AttributeError on what isn't there."""
+
+    @abstractmethod
+    def end(self) -> list[Piece]:
+        """What it means that the body ended here."""
+
+    @abstractmethod
+    def tell(self, error: GatewayError) -> bytes:
+        """A failure as a frame of this dialect."""
+
+    def feed(self, chunk: bytes) -> list[Piece]:
+        pieces: list[Piece] = []
+        for frame in self._frames(chunk, pieces):
+            pieces.extend(self._read_safely(frame))
+        return pieces
+
+    def observe(self, chunk: bytes) -> tuple[bytes, list[Piece]]:
+        """As `feed`, with the bytes of every frame up to one that failed."""
+        pieces: list[Piece] = []
+        raw: list[bytes] = []
+        for frame in self._frames(chunk, pieces):
+            found = self._read_safely(frame)
+            pieces.extend(found)
+            if found and type(found[-1]) is Failed:
+                break
+            raw.append(frame.raw)
+            if self._is_over:
+                break
+        return b"".join(raw), pieces
+
+    def eof(self, *, is_framed: bool) -> tuple[bytes, list[Piece]]:
+        """`is_framed` does not matter: the dialect's own terminator decides."""
+        pieces: list[Piece] = []
+        raw = b""
+        for frame in self._reader.eof():
+            found = self._read_safely(frame)
+            if _is_malformed(found):  # half a frame is no news: that the body ended is
+                self._is_over = False
+                continue
+            pieces.extend(found)
+            raw = frame.raw + b"\n\n" if found else b""
+        if not self._is_over:
+            pieces.extend(self.end())
+        return raw, pieces
+
+    def _frames(self, chunk: bytes, pieces: list[Piece]) -> list[sse.Frame]:
+        try:
+            return self._reader.feed(chunk)
+        except sse.EventTooLarge as error:
+            pieces.append(Failed(Malformed(str(error))))
+            return []
+
+    def _read_safely(self, frame: sse.Frame) -> list[Piece]:
+        """A frame that does not parse is `Failed(Malformed)`, never an exception."""
+        if self._is_over or not (frame.event or frame.data):  # after the end, or comments only
+            return []
+        try:
+            pieces = self.read(frame)
+        except GatewayError as error:
+            pieces = [Failed(error)]
+        except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+            what = f"frame of {len(frame.data)} bytes does not follow its dialect: {type(error).__name__}"
+            pieces = [Failed(Malformed(what))]
+        if pieces and type(pieces[-1]) in _LAST:
+            self._is_over = True
+        return pieces
+
+
+_LAST = (Failed, End)
+
+
+def _is_malformed(pieces: list[Piece]) -> bool:
+    last = pieces[-1] if pieces else None
+    return isinstance(last, Failed) and isinstance(last.error, Malformed)
+
+
+def json_object(data: bytes) -> dict[str, Any]:
+    """A frame's data as a JSON object, or Malformed."""
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise Malformed(f"frame of {len(data)} bytes is not JSON") from error
+    if not isinstance(value, dict):
+        raise Malformed(f"frame of {len(data)} bytes is not a JSON object")
+    return value

@@ -1,0 +1,77 @@
+"""Baseten Truss `predict` (`protocol/truss.md`): free-form JSON in; text, JSON or another dialect's events out.
+
+A `prompt` is answered with raw text or a JSON string, `messages` with OpenAI's chunks or completion. An upstream may
+answer in any of these; what it is gets detected, and then OpenAI's or Anthropic's own decoder reads what is theirs.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gateway.dialects.base import Dialect, Path
+from gateway.dialects.truss.decoding import decoder
+from gateway.dialects.truss.encoding import dump, encoder
+from gateway.dialects.truss.failures import dump_error, load_error
+from gateway.dialects.truss.loading import load, observe, passes
+from gateway.dialects.truss.options import Options
+from gateway.dialects.truss.parsing import parse
+from gateway.dialects.truss.rendering import forward, render
+
+_PREFIXES: Final = ("", "/model-{model}")
+_TARGETS: Final = (
+    Path(""),
+    Path("/production", {"env": "production"}),
+    Path("/development", {"env": "development"}),
+    Path("/environments/{env}"),
+    Path("/deployment/{deployment}"),
+)
+_UNBUILT: Final = (
+    "/async_predict",
+    "/wake",
+    "/async_queue_status",
+    "/websocket",
+    "/run_remote",
+    "/async_run_remote",
+    "/async_request/{request}",
+)
+_OWNED: Final = ("/model-", "/production/", "/development/", "/environments/", "/deployment/", "/async_request/")
+
+
+def _paths(action: str) -> tuple[Path, ...]:
+    """An action under every prefix and target (truss.md §2.1)."""
+    return tuple(Path(prefix + target.template + action, target.params) for prefix in _PREFIXES for target in _TARGETS)
+
+
+def _owns(path: str) -> bool:
+    return path.endswith(("/predict", ":predict")) or path.startswith(_OWNED)
+
+
+DIALECT: Final = Dialect(
+    name="truss",
+    paths=(*_paths("/predict"), Path("/v1/models/{model}:predict")),
+    owns=_owns,
+    parse=parse,
+    render=render,
+    forward=forward,
+    encoder=encoder,
+    decoder=decoder,
+    dump=dump,
+    load=load,
+    observe=observe,
+    passes=passes,
+    dump_error=dump_error,
+    load_error=load_error,
+    options=Options,
+    auth="bearer",
+    lends={
+        "openai": (*_paths("/sync/v1/chat/completions"), Path("/model-{model}/v1/chat/completions")),
+        "anthropic": (*_paths("/sync/v1/messages"), Path("/model-{model}/v1/messages")),
+    },
+    unbuilt=tuple(path for action in _UNBUILT for path in _paths(action)),
+    lossy=(
+        ("finish reason, usage, ids and certainty of raw text", "stop, an estimate, our own; `x-gateway-completeness`"),
+        ("tool calls in raw text", "an error"),
+        ("reasoning and citations in raw text", "dropped"),
+        ("roles in a prompt", "spelled by a template"),
+    ),
+)

@@ -1,0 +1,215 @@
+"""A Truss stream → pieces."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+
+import orjson
+
+from gateway.dialects.anthropic.decoding import Decoder as MessageDecoder
+from gateway.dialects.anthropic.options import Options as MessageOptions
+from gateway.dialects.base import Decoder
+from gateway.dialects.openai.decoding import Decoder as ChatDecoder
+from gateway.dialects.openai.options import Options as ChatOptions
+from gateway.dialects.truss.answers import find_text
+from gateway.dialects.truss.options import Options
+from gateway.errors import (
+    GatewayError,
+    Malformed,
+    Truncated,
+)
+from gateway.neutral import events as ev
+from gateway.neutral import pieces as pc
+from gateway.neutral.events import BlockKind, Reason
+from gateway.wire import sse
+
+_MAX_FIRST_LINE: Final = 4096
+"""Bytes held back while it isn't decided what an upstream streams (truss.md §2.4)."""
+
+
+class AutoDecoder:
+    """Finds out from the first line what an upstream streams, then hands everything to the decoder of that."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._inner: Decoder | None = None
+        self._held = b""
+
+    @property
+    def proves_end(self) -> bool:
+        return self._inner is None or self._inner.proves_end
+
+    @property
+    def keep_alive(self) -> bytes:
+        return self._inner.keep_alive if self._inner else b""
+
+    def feed(self, chunk: bytes) -> list[pc.Piece]:
+        return self.observe(chunk)[1] if self._inner is None else self._inner.feed(chunk)
+
+    def observe(self, chunk: bytes) -> tuple[bytes, list[pc.Piece]]:
+        if self._inner is None:
+            self._held += chunk
+            name = detect(self._held)
+            if name is None:
+                return b"", []
+            self._inner, chunk = _DECODERS[name](self._options), self._held
+        return self._inner.observe(chunk)
+
+    def tell(self, error: GatewayError) -> bytes:
+        return self._inner.tell(error) if self._inner else b""
+
+    def eof(self, *, is_framed: bool) -> tuple[bytes, list[pc.Piece]]:
+        """What was too short to be anything else was text."""
+        raw, pieces = b"", list[pc.Piece]()
+        if self._inner is None:
+            self._inner = _DECODERS[detect(self._held + b"\n") or "raw"](self._options)
+            raw, pieces = self._inner.observe(self._held)
+        last_raw, last = self._inner.eof(is_framed=is_framed)
+        return raw + last_raw, pieces + last
+
+
+def detect(held: bytes) -> str | None:
+    """What a stream that begins like this is, or None while it may be either (truss.md §2.4, 3).
+
+    Raw text may begin with `data: ` too, so a prefix isn't enough: the first line has to be an event.
+    """
+    held = held.lstrip(b"\r\n")
+    if not any(held.startswith(prefix[: len(held)]) for prefix in (b"data:", b"event:", b":")):
+        return "raw"
+    line, end, _ = held.replace(b"\r", b"\n").partition(b"\n")
+    if not end:
+        return None if len(held) < _MAX_FIRST_LINE else "raw"
+    if line.startswith(b"event:"):
+        return "anthropic_sse" if line[6:].strip() in _ANTHROPIC_EVENTS else "openai_sse"
+    if line.startswith(b":"):
+        rest = held[len(line) + 1 :]
+        return detect(rest) if rest.strip(b"\r\n") else None
+    return _detect_data(line[5:])
+
+
+_ANTHROPIC_EVENTS: Final = (b"message_start", b"ping", b"error")
+
+
+def _detect_data(data: bytes) -> str:
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return "raw"
+    if not isinstance(value, dict):
+        return "raw"
+    if "choices" in value or value.get("error"):
+        return "openai_sse"
+    return "anthropic_sse" if "type" in value else "raw"
+
+
+class RawDecoder:
+    """Raw text. The last chunk, some text and no half character are needed for an end, and prove nothing still."""
+
+    proves_end = False
+    keep_alive = b""
+
+    def __init__(self, options: Options) -> None:
+        self._text = codecs.getincrementaldecoder("utf-8")("replace")
+        self._exact = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+        self._has_started = False
+        self._has_text = False
+
+    def feed(self, chunk: bytes) -> list[pc.Piece]:
+        text = self._text.decode(chunk)
+        if not text:
+            return []
+        start: list[pc.Piece] = [] if self._has_started else [ev.Start()]
+        self._has_started = self._has_text = True
+        return [*start, pc.ContentPiece(BlockKind.TEXT, text)]
+
+    def observe(self, chunk: bytes) -> tuple[bytes, list[pc.Piece]]:
+        """The bytes as they came, but never half a character at the end."""
+        return self._exact.decode(chunk).encode("utf-8", "surrogateescape"), self.feed(chunk)
+
+    def tell(self, error: GatewayError) -> bytes:
+        return b""
+
+    def eof(self, *, is_framed: bool) -> tuple[bytes, list[pc.Piece]]:
+        if not is_framed:
+            return b"", [ev.Failed(Truncated("the upstream closed the connection without a last chunk"))]
+        if not self._has_text:
+            return b"", [ev.Failed(Truncated("the upstream's answer is empty, which is how a crash looks"))]
+        if self._text.getstate()[0]:
+            return b"", [ev.Failed(Truncated("the upstream's answer ends in half a character"))]
+        return b"", [ev.Finish(Reason.STOP, is_certain=False), ev.End()]
+
+
+class JsonLinesDecoder:
+    """One JSON object a line, each with some text, the last one marked as done."""
+
+    proves_end = True
+    keep_alive = b""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._line = b""
+        self._has_started = False
+        self._is_done = False
+
+    def feed(self, chunk: bytes) -> list[pc.Piece]:
+        return self.observe(chunk)[1]
+
+    def observe(self, chunk: bytes) -> tuple[bytes, list[pc.Piece]]:
+        held = self._line + chunk
+        end = held.rfind(b"\n") + 1
+        whole, self._line = held[:end], held[end:]
+        if len(self._line) > sse.MAX_EVENT:
+            return b"", [ev.Failed(Malformed(f"line of more than {sse.MAX_EVENT} bytes"))]
+        try:
+            return whole, [piece for line in whole.splitlines() for piece in self._read(line)]
+        except GatewayError as error:
+            return b"", [ev.Failed(error)]
+
+    def _read(self, line: bytes) -> Iterator[pc.Piece]:
+        if not line.strip() or self._is_done:
+            return
+        try:
+            value = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            raise Malformed(f"line of {len(line)} bytes is not JSON") from error
+        if not self._has_started:
+            self._has_started = True
+            yield ev.Start()
+        yield pc.ContentPiece(BlockKind.TEXT, find_text(value, self._options))
+        self._is_done = isinstance(value, dict) and bool(value.get(self._options.jsonl_done))
+        if self._is_done:
+            yield ev.Finish(Reason.STOP)
+            yield ev.End()
+
+    def tell(self, error: GatewayError) -> bytes:
+        return b""
+
+    def eof(self, *, is_framed: bool) -> tuple[bytes, list[pc.Piece]]:
+        raw, pieces = self.observe(b"\n") if self._line else (b"", [])
+        if not self._is_done and not (pieces and isinstance(pieces[-1], ev.Failed)):
+            pieces = [*pieces, ev.Failed(Truncated(f"no line with {self._options.jsonl_done!r} came"))]
+        return raw, pieces
+
+
+def _openai_events(options: Options) -> Decoder:
+    return ChatDecoder(ChatOptions())
+
+
+def _anthropic_events(options: Options) -> Decoder:
+    return MessageDecoder(MessageOptions())
+
+
+_DECODERS: Final[Mapping[str, Callable[[Options], Decoder]]] = {
+    "auto": AutoDecoder,
+    "raw": RawDecoder,
+    "openai_sse": _openai_events,
+    "anthropic_sse": _anthropic_events,
+    "jsonl": JsonLinesDecoder,
+}
+
+
+def decoder(options: Options) -> Decoder:
+    """The decoder of what this upstream streams."""
+    return _DECODERS[options.stream_format](options)

@@ -1,0 +1,34 @@
+"""What an operator may set for a Truss upstream."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from gateway.dialects.prompts import Template
+
+StreamFormat = Literal["auto", "raw", "openai_sse", "anthropic_sse", "jsonl"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What an operator may set for a Truss upstream (truss.md §2.4).
+
+    input: what the model reads, `messages` or a `prompt`. template: how a conversation becomes a prompt.
+    params: renames, as `{max_tokens: max_new_tokens}`; a name renamed to "" is never sent.
+    accepts: further sampling fields the model reads. extra_body: fields added to every translated call.
+    stream_format: what it streams; `auto` finds out. text_path: where the text is in a JSON answer, as `data.0.text`.
+    jsonl_done: the field that is true in the last line. raw_eof: `refuse` collects raw text upstream, where a
+    failure shows as a status, and streams it in one piece.
+    """
+
+    input: Literal["messages", "prompt"] = "messages"
+    template: Template = "plain"
+    params: Mapping[str, str] = field(default_factory=dict)
+    accepts: tuple[str, ...] = ()
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    stream_format: StreamFormat = "auto"
+    text_path: str = ""
+    jsonl_done: str = "done"
+    raw_eof: Literal["trust", "refuse"] = "trust"

@@ -1,0 +1,238 @@
+"""One request from its first byte to its last."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import re
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import anyio
+import orjson
+from starlette.types import Receive, Scope, Send
+
+from gateway.attempt import Attempt, Services
+from gateway.dialects import Dialect
+from gateway.dialects.base import Inbound, Stamp
+from gateway.errors import (
+    BadRequest,
+    GatewayError,
+    InternalError,
+    TooLarge,
+    Unsupported,
+    UpstreamError,
+    WrongMethod,
+)
+from gateway.neutral.events import Start
+from gateway.neutral.request import Request
+from gateway.relay.sink import Sink
+from gateway.routing.plan import Target, plan
+from gateway.routing.table import Route
+from gateway.telemetry import log
+from gateway.telemetry.timeline import Timeline
+from gateway.wire.json_body import decode
+
+logger = logging.getLogger("triglot")
+
+_STREAM_HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+_READ_BY_DIALECTS: Final = ("accept", "content-type", "user-agent")
+_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+
+
+class ClientLeft(Exception):
+    """The client closed its connection; there is nobody to answer."""
+
+
+class Endpoint:
+    """The calls of one dialect on one path, as an ASGI app."""
+
+    def __init__(self, services: Services, dialect: Dialect, params: Mapping[str, str] | None = None) -> None:
+        self._services = services
+        self._dialect = dialect
+        self._params = params or {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = Exchange(self._services, self._dialect, scope, send)
+        try:
+            if scope["method"] != "POST":
+                raise WrongMethod(f"{scope['path']} takes POST, got {scope['method']}")
+            inbound = await self._read(scope, receive)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_watch, receive, tasks.cancel_scope)
+                await exchange.serve(inbound)
+                tasks.cancel_scope.cancel("answered")
+            if not exchange.is_over:
+                raise ClientLeft
+        except ClientLeft:
+            exchange.record.end = "client_left"
+        except GatewayError as error:
+            await exchange.refuse(error)
+        except Exception:  # the one broad clause: whatever we got wrong, the client gets an answer
+            logger.exception("request %s failed inside the gateway", exchange.record.request_id)
+            await exchange.refuse(InternalError("the gateway failed; its log has the details under this request id"))
+        finally:
+            exchange.log()
+
+    async def _read(self, scope: Scope, receive: Receive) -> Inbound:
+        headers = _decoded(scope)
+        if headers.get("content-encoding", "identity") != "identity":
+            raise BadRequest("content-encoding: request bodies are not unpacked", status=415)
+        body = await read_body(receive, headers, self._services.settings.max_body)
+        path = {**self._params, **scope.get("path_params", {})} | self._host_model(headers)
+        return Inbound(decode(body), path, {name: headers.get(name, "") for name in _READ_BY_DIALECTS})
+
+    def _host_model(self, headers: Mapping[str, str]) -> dict[str, str]:
+        """`model-ID.` in front of a configured host suffix names the model (truss.md §2.1)."""
+        label, _, suffix = headers.get("host", "").partition(":")[0].lower().partition(".")
+        if suffix and suffix in self._services.settings.model_hosts and label.startswith("model-"):
+            return {"host_model": label.removeprefix("model-")}
+        return {}
+
+
+class Exchange:
+    """One request and what became of it."""
+
+    def __init__(self, services: Services, dialect: Dialect, scope: Scope, send: Send) -> None:
+        self._services = services
+        self._dialect = dialect
+        self._loop = asyncio.get_running_loop()
+        self._stamp = Stamp(secrets.token_hex(12), int(time.time()))  # noqa: TID251  `created` is wall-clock time
+        self._timeline = Timeline(self._loop.time())
+        self._sink = Sink(scope, send, self._stream_head)
+        self._headers: Callable[[], Mapping[str, str]] = dict
+        self._media_type = ""
+        self.is_over = False
+        self.record = log.Record(f"req_{self._stamp.token}", dialect.name)
+
+    # -- the way of a request ----------------------------------------------------------------------------------------
+
+    async def serve(self, inbound: Inbound) -> None:
+        """Parses, routes, and tries the targets in order until one answers."""
+        request = self._dialect.parse(inbound)
+        self.record.stream = request.stream
+        route, name = self._services.table.find((request.model, *request.aliases))
+        self.record.route = route.name
+        await self._try_targets(plan(route, name, random.random()), route, request, inbound)
+        self.is_over = True
+
+    async def _try_targets(self, targets: Sequence[Target], route: Route, request: Request, inbound: Inbound) -> None:
+        first: GatewayError | None = None
+        for target in targets:
+            self.record.attempts += 1
+            try:
+                await self._attempt(target, route, request, inbound)
+            except (UpstreamError, Unsupported) as error:
+                self.record.error = str(error.kind)
+                is_final = self._sink.is_committed or not (error.is_retryable or isinstance(error, Unsupported))
+                if is_final:
+                    raise
+                first = first or error
+            else:
+                return
+        assert first is not None
+        raise first
+
+    async def _attempt(self, target: Target, route: Route, request: Request, inbound: Inbound) -> None:
+        self.record.upstream, self.record.upstream_dialect = target.name, target.upstream.dialect
+        attempt = Attempt(self._services, self._dialect, target, route.timeouts, request, self._stamp)
+        self.prepare("", attempt.headers)
+        await attempt.run(inbound.body, self, self._sink, self._timeline)
+        self.record.dropped_fragments = attempt.dropped_fragments or None
+
+    # -- answering ---------------------------------------------------------------------------------------------------
+
+    def prepare(self, media_type: str, headers: Callable[[], Mapping[str, str]]) -> None:
+        """Sets what the response head will say of this attempt, asked for when it is sent."""
+        self._media_type = media_type
+        self._headers = headers
+
+    def head(self, media_type: str) -> dict[str, str]:
+        """The headers of every answer."""
+        ours = {
+            "content-type": media_type,
+            "x-gateway-request-id": self.record.request_id,
+            self._dialect.id_header: self.record.request_id,
+            "x-gateway-route": self.record.route or "",
+            "x-gateway-upstream": self.record.upstream or "",
+            "x-gateway-attempts": str(self.record.attempts) if self.record.attempts else "",
+            **self._headers(),
+        }
+        return {name: value for name, value in ours.items() if value}
+
+    def _stream_head(self, start: Start | None) -> dict[str, str]:
+        self.record.status = 200
+        upstream_id = {"x-gateway-upstream-id": start.id} if start and start.id and _ID.fullmatch(start.id) else {}
+        return {**self.head(self._media_type), **_STREAM_HEADERS, **upstream_id}
+
+    async def whole(self, body: bytes) -> None:
+        """Sends a whole answer."""
+        self.record.status = 200
+        await self._sink.whole(body, self.head(self._media_type))
+
+    async def refuse(self, error: GatewayError) -> None:
+        """Sends an error instead of an answer, or cuts the answer that had begun."""
+        self.is_over = True
+        self.record.error = str(error.kind)
+        if self._sink.is_committed:
+            self.record.end = "broken"
+            self._sink.abort()
+            return
+        self.record.end = "refused"
+        status, body = self._dialect.dump_error(error, self.record.request_id)
+        self.record.status = status
+        self._headers = dict
+        headers = self.head("application/json")
+        if error.retry_after_s is not None:
+            headers["retry-after"] = f"{error.retry_after_s:g}"
+        if isinstance(error, WrongMethod):
+            headers["allow"] = "POST"
+        await self._sink.whole(orjson.dumps(body), headers, status)
+
+    def log(self) -> None:
+        """The one line of this request."""
+        record, timeline = self.record, self._timeline
+        record.duration_ms = _ms(self._loop.time() - timeline.begun)
+        record.ttft_ms = None if timeline.ttft_s is None else _ms(timeline.ttft_s)
+        record.input_tokens, record.output_tokens = timeline.usage.input, timeline.usage.output
+        if timeline.finish is not None:
+            record.finish_reason, record.is_certain = str(timeline.finish.reason), timeline.finish.is_certain
+        log.write(record)
+
+
+# -- reading a request ---------------------------------------------------------------------------------------------
+
+
+async def read_body(receive: Receive, headers: Mapping[str, str], limit: int) -> bytes:
+    """The whole body. Raises TooLarge before reading what is announced as too large, and at the limit otherwise."""
+    announced = headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > limit:
+        raise TooLarge(f"body of {announced} bytes exceeds limit of {limit}")
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientLeft
+        body += message.get("body", b"")
+        if len(body) > limit:
+            raise TooLarge(f"body of more than {len(body)} bytes exceeds limit of {limit}")
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+async def _watch(receive: Receive, scope: anyio.CancelScope) -> None:
+    """Cancels the request when its client leaves, in whatever phase it is."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel("the client left")
+
+
+def _decoded(scope: Scope) -> dict[str, str]:
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 1)

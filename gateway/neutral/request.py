@@ -1,0 +1,296 @@
+"""What a client may ask, in no dialect (`protocol/mapping.md` §1).
+
+Unset is `None` or empty, never a default: what a client did not say isn't said upstream. `Part.where` and
+`Request.names` remember the client's own wire paths, so that a later refusal can name things in the client's words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from gateway.errors import ClientError
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class OpaqueValue:
+    """A vendor's sealed value (a signature, encrypted reasoning): only ever sent to upstreams that know its format."""
+
+    format: str
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    mime: str
+    base64: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileRef:
+    id: str
+
+
+Source = Url | Data | FileRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One piece of a message. `where` is its path in the client's body, for errors."""
+
+    where: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Text(Part):
+    text: str
+    citations: tuple[Json, ...] = ()
+    cache: Json | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Image(Part):
+    source: Source
+    detail: str | None = None
+    cache: Json | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Audio(Part):
+    mime: str
+    base64: str
+
+
+@dataclass(frozen=True, slots=True)
+class Document(Part):
+    source: Source
+    mime: str = ""
+    name: str | None = None
+    title: str | None = None
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reasoning(Part):
+    text: str
+    signature: OpaqueValue | None = None
+    is_summary: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RedactedReasoning(Part):
+    value: OpaqueValue
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall(Part):
+    """`arguments` is text everywhere, JSON by promise only; `kind` is `function` or `custom` (free text)."""
+
+    id: str
+    name: str
+    arguments: str
+    kind: str = "function"
+    namespace: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult(Part):
+    call_id: str
+    parts: tuple[Part, ...] = ()
+    is_error: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal(Part):
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Opaque(Part):
+    """A part only its own dialect understands; `name` says what it is in an error."""
+
+    dialect: str
+    name: str
+    json: Json
+
+
+class Role(StrEnum):
+    USER = "user"
+    ASSISTANT = "assistant"
+    SYSTEM = "system"
+    """Instructions in mid-conversation; leading ones are `Request.system`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One message. Tool results are parts of user turns."""
+
+    role: Role
+    parts: tuple[Part, ...]
+    where: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionTool:
+    name: str
+    description: str | None = None
+    schema: Json | None = None
+    is_strict: bool | None = None
+    where: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CustomTool:
+    """A tool called with free text, maybe in a grammar."""
+
+    name: str
+    description: str | None = None
+    format: Json | None = None
+    where: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class HostedTool:
+    """A tool that runs at the vendor of `dialect`."""
+
+    dialect: str
+    name: str
+    json: Json
+    where: str = field(default="", compare=False)
+
+
+Tool = FunctionTool | CustomTool | HostedTool
+
+
+class ChoiceMode(StrEnum):
+    AUTO = "auto"
+    NONE = "none"
+    REQUIRED = "required"
+    NAMED = "named"
+    ALLOWED = "allowed"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolChoice:
+    """`names` holds the one tool of `NAMED` or the list of `ALLOWED`, of which one `is_required` or may be called."""
+
+    mode: ChoiceMode
+    names: tuple[str, ...] = ()
+    is_required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class JsonObjectFormat:
+    """Any JSON object."""
+
+
+@dataclass(frozen=True, slots=True)
+class JsonSchemaFormat:
+    schema: Json
+    name: str | None = None
+    description: str | None = None
+    is_strict: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningRequest:
+    """mode: off, on, auto · effort: none … max · budget: tokens · visible: full, summary, omit."""
+
+    mode: str | None = None
+    effort: str | None = None
+    budget: int | None = None
+    visible: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request, whole. See the module's docstring for what unset means."""
+
+    model: str
+    turns: tuple[Turn, ...]
+    aliases: tuple[str, ...] = ()
+    """Names to try when no route is called `model`, in order (a Truss path names several)."""
+    system: tuple[Text, ...] = ()
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice | None = None
+    parallel_tools: bool | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    repetition_penalty: float | None = None
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    n: int | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+    logit_bias: Json | None = None
+    output: JsonObjectFormat | JsonSchemaFormat | None = None
+    verbosity: str | None = None
+    reasoning: ReasoningRequest | None = None
+    modalities: tuple[str, ...] = ()
+    stream: bool = False
+    include_usage: bool = False
+    user_id: str | None = None
+    cache_key: str | None = None
+    service_tier: str | None = None
+    metadata: Mapping[str, str] | None = None
+    prefill: bool = False
+    """The last turn is the beginning of the answer."""
+    form: str = ""
+    """How the client wants the answer spelled; known to its own dialect only (Truss: raw, sse, json, object)."""
+    extras: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """dialect → field → value: what only that dialect knows. Never crosses dialects."""
+    own_dialect_only: ClientError | None = None
+    """Why this request can't be translated, where it can still be forwarded to an upstream of its own dialect."""
+    names: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """field of this class → the client's wire name for it."""
+
+    def name_of(self, neutral: str) -> str:
+        """The client's own name for a field of this class."""
+        return self.names.get(neutral, neutral)
+
+    def parts(self) -> Iterator[Part]:
+        """Every part of every turn, tool results opened."""
+        for turn in self.turns:
+            for part in turn.parts:
+                yield part
+                if isinstance(part, ToolResult):
+                    yield from part.parts
+
+    def estimate_tokens(self) -> int:
+        """A rough count of the prompt's tokens, a quarter of its characters, at least 1 (mapping.md §7.2)."""
+        characters = sum(len(text.text) for text in self.system)
+        characters += sum(_length(part) for part in self.parts())
+        characters += sum(_tool_length(tool) for tool in self.tools)
+        return max(1, characters // 4)
+
+
+def _length(part: Part) -> int:
+    match part:
+        case Text(text=text) | Reasoning(text=text) | Refusal(text=text) | ToolCall(arguments=text):
+            return len(text)
+        case _:
+            return 0
+
+
+def _tool_length(tool: Tool) -> int:
+    match tool:
+        case FunctionTool(name, description, schema):
+            return len(name) + len(description or "") + (len(repr(schema)) if schema else 0)
+        case CustomTool(name, description):
+            return len(name) + len(description or "")
+        case HostedTool(name=name):
+            return len(name)

@@ -1,0 +1,373 @@
+"""Pieces as decoded, fragments in any order → events in strict order (`protocol/mapping.md`, Sequencer rules 1 to 10).
+
+One block is live at a time. A newcomer waits while the live block is a tool call that may still grow; everything else
+yields at once. Order of blocks is order of first appearance. What the rules call by number is marked (rule n) here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Final
+
+from gateway.errors import Malformed
+from gateway.neutral.events import (
+    ArgsDelta,
+    BlockKind,
+    BlockStart,
+    BlockStop,
+    Citation,
+    End,
+    Event,
+    Failed,
+    Finish,
+    Ping,
+    Reason,
+    ReasoningDelta,
+    ReasoningSignature,
+    RefusalDelta,
+    Start,
+    TextDelta,
+    Usage,
+)
+from gateway.neutral.json_scanner import JsonScanner
+from gateway.neutral.pieces import (
+    BlockEnd,
+    CitationPiece,
+    ContentPiece,
+    Piece,
+    SignaturePiece,
+    ToolPiece,
+    WholePiece,
+)
+
+MAX_WAITING: Final = 8 * 1024 * 1024
+"""Characters held back for one answer before the upstream counts as broken; as large as the largest event."""
+
+_PASSES: Final = (Start, Usage, Ping, End)
+_BlockPiece = ContentPiece | SignaturePiece | WholePiece | CitationPiece
+
+
+class _Block:
+    """A run of text, reasoning, … that is live or waits."""
+
+    def __init__(self, kind: BlockKind, key: int | None) -> None:
+        self.kind = kind
+        self.key = key
+        self.index = -1
+        self.pieces: list[_BlockPiece] = []
+        self.is_ended = False
+        self.is_sealed = False
+
+    def takes(self, piece: _BlockPiece) -> bool:
+        """Whether the piece continues this block (rule 1)."""
+        match piece:
+            case WholePiece():
+                return False
+            case CitationPiece():
+                return self.kind is BlockKind.TEXT and self.key == piece.key
+            case SignaturePiece():
+                return self.kind is BlockKind.REASONING and self.key == piece.key and not self.is_sealed
+            case ContentPiece():
+                return self.kind is piece.kind and self.key == piece.key and not self.is_sealed
+
+
+class _Call:
+    """One tool call: live, waiting, or stopped. Until it is started, its name may still grow and its id change."""
+
+    def __init__(self, order: int) -> None:
+        self.order = order
+        self.index = -1
+        self.id = ""
+        self.name = ""
+        self.call_kind = "function"
+        self.fragments: list[str] = []
+        self.unscanned = 0
+        self.is_empty = True
+        self.is_ended = False
+        self.is_stopped = False
+        self._scanner = JsonScanner()
+
+    @property
+    def is_started(self) -> bool:
+        return self.index >= 0
+
+    def learn(self, piece: ToolPiece) -> None:
+        """Takes id and name while they can still be told (rule 3)."""
+        if self.is_started:
+            return
+        self.id = piece.id or self.id
+        self.call_kind = piece.call_kind
+        if piece.name and piece.name != self.name:
+            self.name += piece.name
+
+    def is_complete(self) -> bool:
+        """Whether the argument text can't grow any more (rule 4). Scans only what it has not seen."""
+        if self.is_ended or self.call_kind == "custom":
+            return True
+        for fragment in self.fragments[self.unscanned :]:
+            self._scanner.feed(fragment)
+        self.unscanned = len(self.fragments)
+        return self._scanner.is_complete
+
+
+class Sequencer:
+    """`feed(pieces)` returns the events they make. `dropped` counts fragments that had no block to go to (rule 5)."""
+
+    def __init__(self, call_id_seed: str = "", max_waiting: int = MAX_WAITING) -> None:
+        """`call_id_seed` makes ids for calls that come without one; the same seed gives the same ids."""
+        self._seed = call_id_seed
+        self._max_waiting = max_waiting
+        self._held_back = 0
+        self._next_index = 0
+        self._live: _Block | _Call | None = None
+        self._waiting: list[_Block | _Call] = []
+        self._calls: dict[int, _Call] = {}
+        self._all_calls: list[_Call] = []
+        self._held_space: list[ContentPiece] = []
+        self._used_ids: set[str] = set()
+        self._is_over = False
+        self.dropped = 0
+
+    def feed(self, pieces: Iterable[Piece]) -> list[Event]:
+        """Events for these pieces. After `Failed` or `End`, nothing comes any more."""
+        events: list[Event] = []
+        for piece in pieces:
+            live = self._live
+            if type(piece) is ContentPiece and type(live) is _Block and not self._waiting and live.takes(piece):
+                if piece.text:
+                    events.append(_delta(live, piece))  # nearly every token goes this way
+            elif self._is_over:
+                break
+            else:
+                self._take_safely(piece, events)
+        return events
+
+    def _take_safely(self, piece: Piece, events: list[Event]) -> None:
+        """Appends what the piece makes; a stream that can't be put in order ends here."""
+        try:
+            events.extend(self._take(piece))
+        except Malformed as error:
+            events.extend(self._fail(Failed(error)))
+
+    def _take(self, piece: Piece) -> Iterator[Event]:
+        match piece:
+            case ContentPiece():
+                yield from self._content(piece)
+            case ToolPiece():
+                yield from self._tool(piece)
+            case SignaturePiece() | WholePiece() | CitationPiece():
+                yield from self._admit(piece)
+            case BlockEnd():
+                yield from self._block_end(piece.key)
+            case Finish():
+                yield from self._finish(piece)
+            case Failed():
+                yield from self._fail(piece)
+            case _:
+                self._is_over = isinstance(piece, End)
+                yield piece
+
+    def _fail(self, failed: Failed) -> Iterator[Event]:
+        self._is_over, self._live = True, None
+        yield failed
+
+    # -- text, reasoning and the like --------------------------------------------------------------------------------
+
+    def _content(self, piece: ContentPiece) -> Iterator[Event]:
+        if not piece.text:  # (rule 7)
+            return
+        if isinstance(self._live, _Call) and not piece.text.strip():  # (rule 6): blank text between calls
+            self._held_space.append(piece)
+            return
+        held, self._held_space = self._held_space, []
+        for each in (*held, piece):
+            yield from self._admit(each)
+
+    def _admit(self, piece: _BlockPiece) -> Iterator[Event]:
+        """The piece goes to the last block if it continues that, else to a new one behind it."""
+        last = self._waiting[-1] if self._waiting else self._live
+        if not isinstance(last, _Block) or last.is_ended or not last.takes(piece):
+            last = _Block(_kind_of(piece), getattr(piece, "key", None))
+            self._waiting.append(last)
+        if last is self._live:
+            yield _delta(last, piece)
+            return
+        last.pieces.append(piece)
+        self._hold(len(piece.text) if isinstance(piece, ContentPiece) else 0)
+        yield from self._advance()
+
+    # -- tool calls --------------------------------------------------------------------------------------------------
+
+    def _tool(self, piece: ToolPiece) -> Iterator[Event]:
+        if not (piece.id or piece.name or piece.fragment):  # (rule 7)
+            return
+        call = self._find(piece)
+        if call.is_stopped or call.is_ended:
+            self.dropped += bool(piece.fragment.strip())  # (rule 5)
+            return
+        call.learn(piece)
+        if piece.fragment:
+            call.fragments.append(piece.fragment)
+            call.is_empty = call.is_empty and not piece.fragment.strip()
+            self._hold(len(piece.fragment))
+        if call is self._live:
+            yield from self._flow(call, piece.fragment)
+        if self._waiting or self._live is None:
+            yield from self._advance()
+
+    def _find(self, piece: ToolPiece) -> _Call:
+        """The call a fragment belongs to (rule 2), new if it is none we know."""
+        found = self._known(piece)
+        if found is not None and not (piece.id and piece.name and found.id and piece.id != found.id):
+            return found
+        call = _Call(len(self._all_calls) if piece.key is None else piece.key)
+        self._all_calls.append(call)
+        self._calls[call.order] = call
+        self._waiting.append(call)
+        return call
+
+    def _known(self, piece: ToolPiece) -> _Call | None:
+        if piece.key is not None:
+            return self._calls.get(piece.key)
+        if piece.id:
+            return next((call for call in self._all_calls if call.id == piece.id), None)
+        if piece.name:
+            by_position = self._all_calls[piece.position : piece.position + 1]
+            return next((c for c in by_position if c.name == piece.name and not c.is_complete()), None)
+        return self._all_calls[-1] if self._all_calls else None
+
+    def _flow(self, call: _Call, fragment: str) -> Iterator[Event]:
+        """A fragment of the live call: starts it with everything it has, or passes the fragment on (rule 3)."""
+        if call.is_started:
+            if fragment:
+                yield ArgsDelta(call.index, fragment)
+        elif call.name and any(call.fragments):
+            yield from self._start_call(call)
+
+    def _start_call(self, call: _Call) -> Iterator[Event]:
+        call.index = self._take_index()
+        call.id = self._unique_id(call)
+        yield BlockStart(call.index, BlockKind.TOOL, id=call.id, name=call.name, call_kind=call.call_kind)
+        for fragment in call.fragments:
+            yield ArgsDelta(call.index, fragment)
+
+    def _unique_id(self, call: _Call) -> str:
+        """mapping.md §8: missing ids are made, duplicate ones get a suffix."""
+        wanted = call.id or f"call_{self._seed}{len(self._used_ids)}"
+        unique, count = wanted, 1
+        while unique in self._used_ids:
+            count += 1
+            unique = f"{wanted}_{count}"
+        self._used_ids.add(unique)
+        return unique
+
+    # -- whose turn it is --------------------------------------------------------------------------------------------
+
+    def _advance(self) -> Iterator[Event]:
+        """While the live block may stop, stops it and lets the oldest that waits go live (rules 1, 4 and 6)."""
+        while self._waiting and self._may_yield(self._waiting[0]):
+            yield from self._stop_live()
+            yield from self._go_live(self._waiting.pop(0))
+
+    def _may_yield(self, newcomer: _Block | _Call) -> bool:
+        live = self._live
+        if not isinstance(live, _Call):
+            return True
+        if live.is_empty and not live.is_ended:
+            return isinstance(newcomer, _Block) and bool(live.name)
+        return live.is_complete() and bool(live.name)
+
+    def _go_live(self, newcomer: _Block | _Call) -> Iterator[Event]:
+        self._live = newcomer
+        if isinstance(newcomer, _Call):
+            yield from self._flow(newcomer, "")
+            return
+        newcomer.index = self._take_index()
+        pieces, newcomer.pieces = newcomer.pieces, []
+        payload = pieces[0].payload if isinstance(pieces[0], WholePiece) else None
+        yield BlockStart(newcomer.index, newcomer.kind, payload=payload)
+        for piece in pieces:
+            if not isinstance(piece, WholePiece):
+                yield _delta(newcomer, piece)
+
+    def _stop_live(self) -> Iterator[Event]:
+        live, self._live = self._live, None
+        if live is None:
+            return
+        if isinstance(live, _Call):
+            live.is_stopped = True
+            if not live.is_started:
+                yield from self._start_call(live)
+            live.fragments.clear()
+        yield BlockStop(live.index)
+
+    def _block_end(self, key: int) -> Iterator[Event]:
+        """The wire itself ends a block: what has its key can't grow any more."""
+        call = self._calls.get(key)
+        if call is not None:
+            call.is_ended = True
+        for block in (self._live, *self._waiting):
+            if isinstance(block, _Block) and block.key == key:
+                block.is_ended = True
+        yield from self._advance()
+        if self._live is not None and self._live.is_ended and not self._waiting:
+            if isinstance(self._live, _Call) and not self._live.name:
+                return
+            yield from self._stop_live()
+
+    def _finish(self, finish: Finish) -> Iterator[Event]:
+        """Closes every block, then says why the model stopped (rule 9)."""
+        for block in (self._live, *self._in_key_order()):
+            if isinstance(block, _Call) and not block.name:
+                raise Malformed("tool call without a name: the upstream never sent one")
+        queue, self._waiting = self._in_key_order(), []
+        yield from self._stop_live()
+        for block in queue:
+            yield from self._go_live(block)
+            yield from self._stop_live()
+        if self._all_calls and finish.reason is Reason.STOP:
+            finish = replace(finish, reason=Reason.TOOL_CALLS)
+        yield finish
+
+    def _in_key_order(self) -> list[_Block | _Call]:
+        """What waits, its calls sorted by key among themselves (rule 4)."""
+        calls = iter(sorted((b for b in self._waiting if isinstance(b, _Call)), key=lambda call: call.order))
+        return [next(calls) if isinstance(block, _Call) else block for block in self._waiting]
+
+    def _hold(self, characters: int) -> None:
+        """Counts what has to be remembered, so that a hostile upstream can't fill the memory."""
+        self._held_back += characters
+        if self._held_back > self._max_waiting:
+            raise Malformed(f"more than {self._max_waiting} characters of tool calls and waiting text")
+
+    def _take_index(self) -> int:
+        index, self._next_index = self._next_index, self._next_index + 1
+        return index
+
+
+def _kind_of(piece: _BlockPiece) -> BlockKind:
+    match piece:
+        case SignaturePiece():
+            return BlockKind.REASONING
+        case CitationPiece():
+            return BlockKind.TEXT
+        case _:
+            return piece.kind
+
+
+def _delta(block: _Block, piece: _BlockPiece) -> Event:
+    match piece:
+        case ContentPiece(kind=BlockKind.TEXT):
+            return TextDelta(block.index, piece.text)
+        case ContentPiece(kind=BlockKind.REASONING):
+            return ReasoningDelta(block.index, piece.text, piece.is_summary)
+        case ContentPiece():
+            return RefusalDelta(block.index, piece.text)
+        case SignaturePiece():
+            block.is_sealed = True
+            return ReasoningSignature(block.index, piece.value)
+        case CitationPiece():
+            return Citation(block.index, piece.citation, piece.dialect)
+        case WholePiece():
+            raise AssertionError("a whole block has no delta")

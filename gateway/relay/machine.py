@@ -1,0 +1,161 @@
+"""When is what sent to the client, and what does a failure mean? Pure: batches of events in, actions out.
+
+WAITING: nothing was sent; what came so far is held, and a failure may still try another target.
+STREAMING: the response head is out, the commit point is passed; a failure is told to the client.
+DONE, REFUSED, BROKEN: over; complete, given up before the commit point, broken after it.
+A pair that is not in the table does not exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final
+
+from gateway.errors import GatewayError
+from gateway.neutral.events import CONTENT, End, Event, Failed, Start
+
+
+class State(Enum):
+    WAITING = auto()
+    STREAMING = auto()
+    DONE = auto()
+    REFUSED = auto()
+    BROKEN = auto()
+
+
+class Input(Enum):
+    """What a batch of events amounts to."""
+
+    LIFECYCLE = auto()
+    CONTENT = auto()
+    END = auto()
+    FAILURE = auto()
+    HOLD_OVER = auto()
+    """The client has waited long enough for a head (`first_byte_hold`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Send the response head. `start` is the upstream's own, where it came already."""
+
+    start: Start | None
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """The body is complete, or its failure was told in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    """Cut the connection without a last chunk: the wire has no other way to say that the answer broke."""
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """Nothing was sent: the error may go to another target, or become the response."""
+
+    error: GatewayError
+
+
+Action = Commit | Send | Close | Abort | GiveUp
+
+
+class _Do(Enum):
+    HOLD = auto()
+    BEGIN = auto()
+    PASS = auto()
+    COMPLETE = auto()
+    GIVE_UP = auto()
+    TELL = auto()
+
+
+TRANSITIONS: Final[dict[State, dict[Input, tuple[State, tuple[_Do, ...]]]]] = {
+    State.WAITING: {
+        Input.LIFECYCLE: (State.WAITING, (_Do.HOLD,)),
+        Input.CONTENT: (State.STREAMING, (_Do.BEGIN, _Do.PASS)),
+        Input.HOLD_OVER: (State.STREAMING, (_Do.BEGIN, _Do.PASS)),
+        Input.END: (State.DONE, (_Do.BEGIN, _Do.PASS, _Do.COMPLETE)),
+        Input.FAILURE: (State.REFUSED, (_Do.GIVE_UP,)),
+    },
+    State.STREAMING: {
+        Input.LIFECYCLE: (State.STREAMING, (_Do.PASS,)),
+        Input.CONTENT: (State.STREAMING, (_Do.PASS,)),
+        Input.HOLD_OVER: (State.STREAMING, ()),
+        Input.END: (State.DONE, (_Do.PASS, _Do.COMPLETE)),
+        Input.FAILURE: (State.BROKEN, (_Do.PASS, _Do.TELL)),
+    },
+    State.DONE: {},
+    State.REFUSED: {},
+    State.BROKEN: {},
+}
+
+
+def amounts_to(events: Sequence[Event]) -> Input:
+    """A failure outweighs the end, the end outweighs content."""
+    last = type(events[-1]) if events else None
+    if last is Failed:
+        return Input.FAILURE
+    if last is End:
+        return Input.END
+    return Input.CONTENT if any(type(event) in CONTENT for event in events) else Input.LIFECYCLE
+
+
+class Relay:
+    """One answer on its way to the client."""
+
+    def __init__(self) -> None:
+        self.state = State.WAITING
+        self.error: GatewayError | None = None
+        self._held = b""
+        self._start: Start | None = None
+
+    @property
+    def is_over(self) -> bool:
+        return not TRANSITIONS[self.state]
+
+    def take(self, events: Sequence[Event], data: bytes, *, is_told: bool = True) -> list[Action]:
+        """Events, and the client's bytes for them. `is_told`: whether `data` tells the failure among them, if any."""
+        if self.state is State.STREAMING and events and type(events[-1]) not in (End, Failed):
+            return [Send(data)] if data else []  # nearly every batch goes this way; as the table says
+        what = amounts_to(events)
+        if what is Input.FAILURE and isinstance(events[-1], Failed):
+            self.error = events[-1].error
+        if self._start is None:
+            self._start = next((event for event in events if isinstance(event, Start)), None)
+        return self._step(what, data, is_told=is_told)
+
+    def hold_over(self, keep_alive: bytes) -> list[Action]:
+        """The client gets a head and a sign of life, if its dialect has one."""
+        if not keep_alive:
+            return []
+        return self._step(Input.HOLD_OVER, keep_alive, is_told=True)
+
+    def _step(self, what: Input, data: bytes, *, is_told: bool) -> list[Action]:
+        self.state, todo = TRANSITIONS[self.state][what]
+        return [action for do in todo for action in self._do(do, data, is_told=is_told)]
+
+    def _do(self, do: _Do, data: bytes, *, is_told: bool) -> list[Action]:
+        match do:
+            case _Do.HOLD:
+                self._held += data
+                return []
+            case _Do.BEGIN:
+                return [Commit(self._start)]
+            case _Do.PASS:
+                data, self._held = self._held + data, b""
+                return [Send(data)] if data else []
+            case _Do.COMPLETE:
+                return [Close()]
+            case _Do.TELL:
+                return [Close() if is_told else Abort()]
+            case _Do.GIVE_UP:
+                assert self.error is not None
+                return [GiveUp(self.error)]

@@ -1,0 +1,102 @@
+"""The only loop of a relay: reads from the upstream, lets the carrier and the machine decide, writes to the client.
+
+It pulls: the upstream is read again only after the client took what came before. There is no queue in between, so the
+client's own pace reaches the upstream (backpressure by construction).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import anyio
+
+from gateway.errors import TooSlow, UpstreamError
+from gateway.relay.carrier import Batch, Carrier
+from gateway.relay.machine import Abort, Action, Close, Commit, GiveUp, Relay, Send, State
+from gateway.relay.sink import Sink
+from gateway.relay.watchdog import Watchdog
+from gateway.telemetry.timeline import Timeline
+from gateway.upstreams.client import Answer
+
+_REST_S: Final = 0.1
+"""How long the end of a finished body is waited for, so that its connection can be used again."""
+
+
+class Pump:
+    """Carries one streamed answer."""
+
+    def __init__(self, carrier: Carrier, sink: Sink, watchdog: Watchdog, timeline: Timeline) -> None:
+        self._carrier = carrier
+        self._sink = sink
+        self._watchdog = watchdog
+        self._timeline = timeline
+        self._now: Callable[[], float] = asyncio.get_running_loop().time
+        self.relay = Relay()
+
+    async def overdue(self, error: TooSlow) -> None:
+        """The upstream went over a deadline, and its connection is closed by now."""
+        if self._watchdog.is_after_finish:  # all content is there, only usage never came
+            await self._deliver(self._carrier.eof(is_framed=True))
+        else:
+            await self._deliver(self._carrier.fail(error))
+
+    async def replay(self, batch: Batch) -> None:
+        """A whole answer, told as a stream."""
+        await self._deliver(batch)
+
+    async def carry(self, answer: Answer, hold_s: float, keep_alive: Callable[[], bytes]) -> None:
+        """Until the end. `hold_s`: how long the client waits for a head before it gets one with `keep_alive`.
+
+        Raises the error of an answer that broke before the commit point.
+        """
+        deadline = self._now() + hold_s
+        try:
+            while self.relay.state is State.WAITING and (chunk := await self._first(answer, deadline, keep_alive)):
+                await self._deliver(self._carrier.feed(chunk))
+            while not self.relay.is_over and (chunk := await answer.next()) is not None:
+                await self._deliver(self._carrier.feed(chunk))
+        except UpstreamError as error:
+            if self.relay.is_over:
+                raise
+            await self._deliver(self._carrier.fail(error))
+        if not self.relay.is_over:
+            await self._deliver(self._carrier.eof(is_framed=answer.is_framed))
+        elif self.relay.state is State.DONE:
+            with anyio.move_on_after(_REST_S):
+                await answer.next()
+
+    async def _first(self, answer: Answer, deadline: float, keep_alive: Callable[[], bytes]) -> bytes | None:
+        """A read before the commit point: if it takes past the deadline, the client gets its head meanwhile."""
+        read = asyncio.ensure_future(answer.next())
+        try:
+            await asyncio.wait({read}, timeout=max(0.0, deadline - self._now()))
+            if not read.done():
+                await self._perform(self.relay.hold_over(keep_alive()))
+            return await read
+        finally:
+            read.cancel()
+
+    async def _deliver(self, batch: Batch) -> None:
+        seen = self._timeline.content_events
+        self._timeline.note(batch.events, self._now())
+        self._watchdog.writing()
+        await self._perform(self.relay.take(batch.events, batch.data, is_told=batch.is_told))
+        self._watchdog.wrote(
+            is_progress=self._timeline.content_events > seen, is_finished=self._timeline.finish is not None
+        )
+
+    async def _perform(self, actions: Sequence[Action]) -> None:
+        for action in actions:
+            match action:
+                case Send(data):
+                    await self._sink.write(data)
+                case Commit(start):
+                    await self._sink.commit(start)
+                case Close():
+                    await self._sink.close()
+                case Abort():
+                    self._sink.abort()
+                case GiveUp(error):
+                    raise error

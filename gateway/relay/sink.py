@@ -1,0 +1,67 @@
+"""The client's side of one relay: ASGI messages, in the order that HTTP wants them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from starlette.types import Scope, Send
+
+from gateway.neutral.events import Start
+
+ABORT = "triglot.abort"
+"""ASGI extension of our server: cuts the connection without a last chunk."""
+
+Headers = Mapping[str, str]
+
+
+class Aborted(Exception):
+    """Raised through a server that lacks our extension: it closes the connection without the last chunk."""
+
+
+class Sink:
+    """Sends one response. A client of HTTP/1.0 can't see a missing last chunk, so it gets the body whole or not."""
+
+    def __init__(self, scope: Scope, send: Send, head: Callable[[Start | None], Headers]) -> None:
+        """`head` makes the response's headers once the answer begins."""
+        self._send = send
+        self._abort = scope.get("extensions", {}).get(ABORT)
+        self._head = head
+        self._collected: list[bytes] | None = [] if scope.get("http_version") == "1.0" else None
+        self._start: Start | None = None
+        self.is_committed = False
+
+    async def commit(self, start: Start | None) -> None:
+        """The commit point: from here on the client has status 200."""
+        self.is_committed = True
+        self._start = start
+        if self._collected is None:
+            await self._send_head(self._head(start))
+
+    async def write(self, data: bytes) -> None:
+        if self._collected is not None:
+            self._collected.append(data)
+        else:
+            await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def close(self) -> None:
+        """The body is complete."""
+        if self._collected is None:
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        else:
+            await self.whole(b"".join(self._collected), self._head(self._start))
+
+    async def whole(self, body: bytes, headers: Headers, status: int = 200) -> None:
+        """A response in one piece, with its length."""
+        self.is_committed = True
+        await self._send_head({**headers, "content-length": str(len(body))}, status)
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+    def abort(self) -> None:
+        """Cuts the connection; what was written before still arrives."""
+        if self._abort is None:
+            raise Aborted("the answer broke after its head was sent")
+        self._abort()
+
+    async def _send_head(self, headers: Headers, status: int = 200) -> None:
+        encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+        await self._send({"type": "http.response.start", "status": status, "headers": encoded})

@@ -1,0 +1,90 @@
+"""One timer per relay, re-armed only when it fires: deadlines cost a timestamp per read, not a timer."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import anyio
+
+from gateway.errors import TooSlow
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """Seconds. `first_token`: from the call to the first content. `idle`: between events. `total`: the whole answer.
+
+    `after_finish`: how long usage is waited for once the model is done (mapping.md §9.1).
+    """
+
+    first_token: float
+    idle: float
+    total: float
+    after_finish: float = 5.0
+
+
+class Watchdog:
+    """Cancels its scope when the upstream goes over a deadline. Waiting for the client does not count."""
+
+    def __init__(self, deadlines: Deadlines) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._deadlines = deadlines
+        self._phase, self._limit = "first token", deadlines.first_token
+        self._begun = self._since = self._loop.time()
+        self._is_reading = True
+        self._timer: asyncio.TimerHandle | None = None
+        self.scope = anyio.CancelScope()
+        self.error: TooSlow | None = None
+
+    def start(self) -> None:
+        self._arm(min(self._limit, self._deadlines.total))
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def wrote(self, *, is_progress: bool, is_finished: bool) -> None:
+        """The client took what came: the upstream's time runs again, anew if there was progress."""
+        self._is_reading = True
+        if is_finished and self._phase != "end":
+            self._enter("end", min(self._deadlines.idle, self._deadlines.after_finish))
+        elif is_progress and self._phase == "first token":
+            self._enter("next event", self._deadlines.idle)
+        elif is_progress:
+            self._since = self._loop.time()
+
+    def now(self) -> float:
+        """The loop's clock."""
+        return self._loop.time()
+
+    def writing(self) -> None:
+        """From here on the client is waited for."""
+        self._is_reading = False
+
+    @property
+    def is_after_finish(self) -> bool:
+        return self._phase == "end"
+
+    def _enter(self, phase: str, limit: float) -> None:
+        self._phase, self._limit, self._since = phase, limit, self._loop.time()
+        self.stop()
+        self._fire()
+
+    def _arm(self, seconds: float) -> None:
+        self._timer = self._loop.call_later(seconds, self._fire)
+
+    def _fire(self) -> None:
+        now = self._loop.time()
+        if now >= self._begun + self._deadlines.total:
+            self._expire(f"the whole answer took longer than {self._deadlines.total:g} s")
+        elif not self._is_reading:
+            self._arm(self._limit)
+            self._since = now
+        elif now >= self._since + self._limit:
+            self._expire(f"no {self._phase} within {self._limit:g} s")
+        else:
+            self._arm(min(self._since + self._limit, self._begun + self._deadlines.total) - now)
+
+    def _expire(self, what: str) -> None:
+        self.error = TooSlow(f"the upstream was too slow: {what}")
+        self.scope.cancel()

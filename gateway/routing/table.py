@@ -1,0 +1,83 @@
+"""Model name → route → targets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from gateway.config import Config, Target, Timeouts, Upstream, WeightedTarget, hint
+from gateway.errors import NoRoute
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A configured model name or pattern with everything needed to plan attempts."""
+
+    name: str
+    targets: tuple[WeightedTarget, ...]
+    fallback: tuple[Target, ...]
+    timeouts: Timeouts
+    upstreams: Mapping[str, Upstream]
+
+    @property
+    def is_pattern(self) -> bool:
+        """Whether the route serves more than one name, and so passes the name asked for on."""
+        return "*" in self.name
+
+
+class Table:
+    """All routes. Exact names win; then the pattern with the most literal text; then the one configured first."""
+
+    def __init__(self, config: Config) -> None:
+        routes = [
+            Route(name, route.targets, route.fallback, route.timeouts, config.upstreams)
+            for name, route in config.routes.items()
+        ]
+        self._exact = {route.name: route for route in routes if not route.is_pattern}
+        patterns = (route for route in routes if route.is_pattern)
+        self._patterns = sorted(patterns, key=lambda route: len(route.name.replace("*", "")), reverse=True)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The exact names, in the order of the file: what a list of models can show."""
+        return tuple(self._exact)
+
+    def find(self, names: Sequence[str]) -> tuple[Route, str]:
+        """The route of the first name that has one, and that name. Raises `NoRoute`.
+
+        `model@version` is a promise of that version, so a pattern only takes it if it has an `@` itself.
+        """
+        for name in names:
+            if route := self._exact.get(name) or self._matching(name):
+                return route, name
+        asked = _shown(names[0]) if names else ""
+        raise NoRoute(f'no route for model "{asked}"; {hint(asked, self._exact)}')
+
+    def _matching(self, name: str) -> Route | None:
+        patterns = (route for route in self._patterns if "@" in route.name or "@" not in name)
+        return next((route for route in patterns if matches(route.name, name)), None)
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Whether the name is the pattern with some text, or none, for each `*`.
+
+    Each piece between two stars is taken where it first occurs, so a hostile name costs one pass per piece.
+    """
+    head, *pieces = pattern.split("*")
+    if not pieces:
+        return name == pattern
+    tail = pieces.pop()
+    at, end = len(head), len(name) - len(tail)
+    if at > end or not name.startswith(head) or not name.endswith(tail):
+        return False
+    for piece in pieces:
+        found = name.find(piece, at, end)
+        if found < 0:
+            return False
+        at = found + len(piece)
+    return True
+
+
+def _shown(name: str) -> str:
+    """A client's text, fit for a message: at most 64 characters, all printable."""
+    return "".join(letter if letter.isprintable() else "?" for letter in name[:64])

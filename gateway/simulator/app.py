@@ -1,0 +1,231 @@
+"""An upstream in any dialect, speaking through our own encoders: as an httpx transport and as an ASGI app."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from itertools import count
+from typing import Final
+
+import httpx
+import orjson
+from starlette.types import Receive, Scope, Send
+
+from gateway.dialects import DIALECTS, Dialect
+from gateway.dialects.base import Encoder, Inbound, Stamp
+from gateway.errors import BadRequest, GatewayError, Kind, UpstreamError
+from gateway.neutral.events import End
+from gateway.neutral.request import Request
+from gateway.neutral.response import Collector
+from gateway.simulator import script as sc
+from gateway.wire.json_body import decode
+
+# How a path ends → the dialect spoken there.
+_ENDINGS: Final = (("/chat/completions", "openai"), ("/messages", "anthropic"), ("predict", "truss"))
+_STAMP: Final = Stamp("simulated", 1_700_000_000)
+
+
+class ConnectionCut(Exception):
+    """The script breaks the connection here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Performance:
+    """A response about to be given. `chunks` may raise ConnectionCut."""
+
+    status: int
+    headers: Mapping[str, str]
+    chunks: AsyncIterator[bytes]
+
+
+class Simulator:
+    """Performs scripts. `base` is what a call's own script builds on."""
+
+    def __init__(self, base: sc.Script | None = None) -> None:
+        self._base = base or sc.Script()
+        self._calls = count()
+
+    def perform(self, path: str, query: str, body: bytes, headers: Mapping[str, str]) -> Performance:
+        """The response to one call. Raises ConnectionCut where the script wants no response at all."""
+        dialect = next((DIALECTS[name] for ending, name in _ENDINGS if path.endswith(ending)), DIALECTS["truss"])
+        try:
+            request = dialect.parse(Inbound(decode(body), headers=headers))
+            script = sc.read(request.model.partition("?")[2], sc.read(query, self._base))
+        except GatewayError as error:
+            return _refusal(dialect, error)
+        return self._answer(dialect, request, script)
+
+    def _answer(self, dialect: Dialect, request: Request, script: sc.Script) -> Performance:
+        if script.fault == "refused":
+            raise ConnectionCut
+        if script.fault == "busy" and next(self._calls) % 2 == 0:
+            return _refusal(dialect, UpstreamError("simulated: busy", kind=Kind.RATE_LIMIT, retry_after_s=1))
+        if script.fault == "status":
+            return _refusal(dialect, UpstreamError(f"simulated: status {script.at}", status=script.at or 500))
+        if not request.stream:
+            return Performance(200, {"content-type": "application/json"}, _whole(dialect, request, script))
+        encoder = dialect.encoder(request, _STAMP)
+        return Performance(200, {"content-type": encoder.media_type}, _stream(encoder, script, request))
+
+
+def _refusal(dialect: Dialect, error: GatewayError) -> Performance:
+    status, body = dialect.dump_error(error, "req_simulated")
+    headers = {"content-type": "application/json"}
+    if error.retry_after_s is not None:
+        headers["retry-after"] = f"{error.retry_after_s:g}"
+    return Performance(status, headers, _once(orjson.dumps(body)))
+
+
+async def _once(data: bytes) -> AsyncIterator[bytes]:
+    yield data
+
+
+async def _stream(encoder: Encoder, script: sc.Script, request: Request) -> AsyncIterator[bytes]:
+    async for data in _performed(encoder, script, request):
+        if script.fault == "split_utf8":
+            for byte in range(len(data)):
+                yield data[byte : byte + 1]
+                await asyncio.sleep(0)
+        elif data:
+            yield data
+
+
+async def _performed(encoder: Encoder, script: sc.Script, request: Request) -> AsyncIterator[bytes]:
+    if script.fault == "endless_line":
+        yield b"data: "
+        while True:
+            yield b"x" * 65536
+            await asyncio.sleep(0)
+    for step in sc.play(script, request):
+        match step:
+            case sc.Pause(seconds):
+                await asyncio.sleep(seconds)
+            case sc.Say(events):
+                yield encoder.encode(events)
+            case sc.Raw(data):
+                yield data
+            case sc.Cut():
+                raise ConnectionCut
+            case sc.Hang():
+                await asyncio.Event().wait()
+
+
+async def _whole(dialect: Dialect, request: Request, script: sc.Script) -> AsyncIterator[bytes]:
+    collector = Collector()
+    for step in sc.play(script, request):
+        match step:
+            case sc.Pause(seconds):
+                await asyncio.sleep(seconds)
+            case sc.Say(events):
+                for event in events:
+                    collector.take(event)
+                if events and isinstance(events[-1], End):
+                    yield orjson.dumps(dialect.dump(collector.response(), request, _STAMP))
+            case sc.Hang():
+                await asyncio.Event().wait()
+            case _:
+                raise ConnectionCut
+
+
+# -- as an httpx transport -----------------------------------------------------------------------------------------
+
+
+class _Body(httpx.AsyncByteStream):
+    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
+        self._chunks = chunks
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in self._chunks:
+                yield chunk
+        except ConnectionCut as error:
+            raise httpx.ReadError("simulated cut") from error
+        except GatewayError as error:
+            raise httpx.ReadError("simulated failure") from error
+
+
+class SimulatorTransport(httpx.AsyncBaseTransport):
+    """`simulator://` URLs, answered inside this process."""
+
+    def __init__(self) -> None:
+        self._simulator = Simulator()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        body = await request.aread()
+        try:
+            performance = self._simulator.perform(
+                request.url.path, request.url.query.decode(), body, dict(request.headers)
+            )
+        except ConnectionCut as error:
+            raise httpx.ConnectError("simulated refusal") from error
+        headers = {**performance.headers, "transfer-encoding": "chunked"}
+        return httpx.Response(performance.status, headers=headers, stream=_Body(performance.chunks))
+
+
+# -- as a server ---------------------------------------------------------------------------------------------------
+
+
+class SimulatorApp:
+    """The same over HTTP: `triglot simulate`."""
+
+    def __init__(self, base: sc.Script | None = None) -> None:
+        self._simulator = Simulator(base)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+            return
+        body = await _read(receive)
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        try:
+            performance = self._perform(scope, body, headers)
+            await _send(performance, scope, receive, send)
+        except ConnectionCut:
+            scope["extensions"]["triglot.abort"]()
+
+    def _perform(self, scope: Scope, body: bytes, headers: Mapping[str, str]) -> Performance:
+        if scope["method"] != "POST":
+            return _refusal(DIALECTS["openai"], BadRequest("the simulator takes POST", status=405))
+        return self._simulator.perform(scope["path"], scope["query_string"].decode("latin-1"), body, headers)
+
+
+async def _send(performance: Performance, scope: Scope, receive: Receive, send: Send) -> None:
+    encoded = [(name.encode(), value.encode()) for name, value in performance.headers.items()]
+    playing = asyncio.ensure_future(_play(performance, encoded, send))
+    leaving = asyncio.ensure_future(_left(receive))
+    try:
+        await asyncio.wait({playing, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if playing.done():
+            playing.result()
+    finally:
+        playing.cancel()
+        leaving.cancel()
+        await asyncio.gather(playing, leaving, return_exceptions=True)
+
+
+async def _play(performance: Performance, headers: list[tuple[bytes, bytes]], send: Send) -> None:
+    await send({"type": "http.response.start", "status": performance.status, "headers": headers})
+    async for chunk in performance.chunks:
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _read(receive: Receive) -> bytes:
+    body = bytearray()
+    while (message := await receive())["type"] == "http.request":
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            break
+    return bytes(body)
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while (message := await receive())["type"] != "lifespan.shutdown":
+        await send({"type": f"{message['type']}.complete"})
+    await send({"type": "lifespan.shutdown.complete"})

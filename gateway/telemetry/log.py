@@ -1,0 +1,49 @@
+"""One structured line per request. No prompt text, no keys: only what is listed here can be said."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, fields
+
+import orjson
+
+logger = logging.getLogger("triglot.access")
+
+
+@dataclass(slots=True)
+class Record:
+    """What is known of a request when it ends. Times in ms; `None` is unknown, not zero.
+
+    `end`: complete, refused (an error instead of an answer), broken (an error after the commit point), client_left.
+    """
+
+    request_id: str
+    client_dialect: str
+    route: str | None = None
+    upstream: str | None = None
+    upstream_dialect: str | None = None
+    status: int | None = None
+    stream: bool | None = None
+    attempts: int = 0
+    ttft_ms: float | None = None
+    duration_ms: float | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    finish_reason: str | None = None
+    is_certain: bool | None = None
+    end: str = "complete"
+    error: str | None = None
+    dropped_fragments: int | None = None
+
+
+def line(record: Record) -> str:
+    """The record as one line of JSON, unknowns left out. orjson escapes whatever could break a line."""
+    known = {f.name: value for f in fields(record) if (value := getattr(record, f.name)) is not None}
+    return orjson.dumps(known).decode()
+
+
+def write(record: Record) -> None:
+    """Writes the line: warnings for what is an operator's business, information for the rest."""
+    level = logging.WARNING if record.end == "broken" or (record.status or 0) >= 500 else logging.INFO
+    if logger.isEnabledFor(level):
+        logger.log(level, line(record))

@@ -1,0 +1,158 @@
+"""Calls upstreams: connection pools, credentials, and what may come back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import aiohttp
+import httpx
+import orjson
+from httpx_aiohttp import AiohttpTransport
+
+from gateway.config import Upstream
+from gateway.errors import GatewayError, Malformed, UpstreamError
+from gateway.upstreams import failures
+
+_CREDENTIALS: Final[Mapping[str, tuple[str, str]]] = {
+    "bearer": ("authorization", "Bearer {}"),
+    "api-key": ("authorization", "Api-Key {}"),
+    "x-api-key": ("x-api-key", "{}"),
+}
+_USER_AGENT: Final = "triglot"
+_MAX_ERROR_BODY: Final = 64 * 1024
+"""Bytes read of a refusal; messages are cut far shorter."""
+_MAX_FIELD: Final = 16 * 1024
+"""Bytes of one header field of a response: twice what common servers send at most."""
+_KEEP_ALIVE_S: Final = 30.0
+"""Shorter than the idle limit of common servers, so that a connection is rarely closed under a request."""
+
+
+@dataclass(slots=True)
+class Answer:
+    """A response head, and its body still to be read. `is_framed`: the body's end shows by length or last chunk."""
+
+    status: int
+    headers: Mapping[str, str]
+    stream: AsyncIterator[bytes]
+
+    @property
+    def media_type(self) -> str:
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    @property
+    def is_framed(self) -> bool:
+        return "content-length" in self.headers or "chunked" in self.headers.get("transfer-encoding", "")
+
+    async def read(self, limit: int) -> bytes:
+        """The whole body, or Malformed beyond `limit` bytes."""
+        body = bytearray()
+        while (chunk := await self.next()) is not None:
+            body += chunk
+            if len(body) > limit:
+                raise Malformed(f"the upstream's answer of more than {len(body)} bytes exceeds limit of {limit}")
+        return bytes(body)
+
+    async def next(self) -> bytes | None:
+        """The next bytes of the body, None at its end."""
+        try:
+            return await anext(self.stream)
+        except StopAsyncIteration:
+            return None
+        except failures.CALL_ERRORS as error:
+            raise failures.in_body() from error
+
+
+class Upstreams:
+    """One HTTP client for all upstreams: no cookies, no redirects, no proxies from the environment, identity only."""
+
+    def __init__(self, mounts: Mapping[str, httpx.AsyncBaseTransport] | None = None) -> None:
+        """`mounts`: transports for URL schemes of our own, as `simulator://`."""
+        self._client = httpx.AsyncClient(
+            transport=AiohttpTransport(client=_session),
+            mounts=dict(mounts or {}),
+            follow_redirects=False,
+            trust_env=False,
+        )
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+
+    @asynccontextmanager
+    async def call(
+        self, upstream: Upstream, path: str, body: Mapping[str, object], headers: Mapping[str, str], connect_s: float
+    ) -> AsyncIterator[Answer]:
+        """POSTs a JSON body. Raises UpstreamError before a usable response head; closes the response at the end."""
+        request = self._request(upstream, path, body, headers, connect_s)
+        try:
+            response = await self._client.send(request, stream=True)
+        except failures.CALL_ERRORS as error:
+            raise failures.before_head(error) from error
+        try:
+            stream = aiter(response.stream)  # type: ignore[arg-type]  # an AsyncByteStream, as it was asked for
+            yield _checked(Answer(response.status_code, response.headers, stream))
+        finally:
+            await response.aclose()
+
+    def _request(
+        self, upstream: Upstream, path: str, body: Mapping[str, object], headers: Mapping[str, str], connect_s: float
+    ) -> httpx.Request:
+        url = httpx.URL(upstream.url)
+        fields = {
+            "accept": "application/json, text/event-stream",
+            "accept-encoding": "identity",
+            "content-type": "application/json",
+            "user-agent": _USER_AGENT,
+            **headers,
+        }
+        if upstream.key is not None and upstream.auth in _CREDENTIALS:
+            name, form = _CREDENTIALS[upstream.auth]
+            fields[name] = form.format(upstream.key.get_secret_value())
+        timeout = {"connect": connect_s, "read": None, "write": None, "pool": None}
+        return httpx.Request(
+            "POST",
+            url.copy_with(path=url.path.rstrip("/") + path),
+            headers=fields,
+            content=orjson.dumps(body),
+            extensions={"timeout": timeout},
+        )
+
+
+def scrub(upstream: Upstream, error: GatewayError) -> GatewayError:
+    """The error without our credential, should the upstream have echoed it."""
+    secret = upstream.key.get_secret_value() if upstream.key else ""
+    if not secret or secret not in error.message or not isinstance(error, UpstreamError):
+        return error
+    message = error.message.replace(secret, "[key]")
+    return type(error)(message, kind=error.kind, status=error.status, retry_after_s=error.retry_after_s)
+
+
+async def read_refusal(answer: Answer) -> bytes:
+    """The body of an error answer, as far as it is worth reading."""
+    body = bytearray()
+    while len(body) < _MAX_ERROR_BODY and (chunk := await answer.next()) is not None:
+        body += chunk
+    return bytes(body)
+
+
+def _checked(answer: Answer) -> Answer:
+    """Redirects, upgrades and compressed bodies are not followed, taken up or unpacked (HARDENING.md §2)."""
+    if answer.status < 200 or 300 <= answer.status < 400:
+        raise Malformed(f"the upstream answered {answer.status}; redirects and upgrades are not followed")
+    encoding = answer.headers.get("content-encoding", "identity").lower()
+    if encoding != "identity":
+        raise Malformed("the upstream answered with a compressed body, though only identity was asked for")
+    return answer
+
+
+def _session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        max_line_size=_MAX_FIELD,
+        max_field_size=_MAX_FIELD,
+        trust_env=False,
+    )

@@ -183,6 +183,8 @@ class Connection(HttpToolsProtocol):
             self._feed(data)
             if self.unclaimed > self.settings.max_head:
                 self._refuse(self._head_too_large())
+            elif self.pipeline and self.flow.read_paused:
+                self._refuse(BadRequest("a request waiting for an earlier answer is too long to be kept"))
         except httptools.HttpParserError as error:
             cause = error.__context__
             self._refuse(cause if isinstance(cause, ClientError) else BadRequest("the request isn't valid HTTP/1.1"))
@@ -221,6 +223,8 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
         self.unclaimed = self.grown = 0
         self._enter(Phase.BODY)
+        if self.pipeline:  # uvicorn stops reading here, and so would not notice a client that leaves
+            self.flow.resume_reading()
         if self.expect_100_continue:  # the client waits until the application asks; a final answer instead must close
             self.flow.pause_reading()
             self.cycle.keep_alive = False
@@ -328,6 +332,7 @@ class Connection(HttpToolsProtocol):
         last = self.pipeline[0][0] if self.pipeline else self.running
         if last is not None:
             last.keep_alive = False
+        self.flow.resume_reading()  # or a client that leaves would not be noticed
 
     def _disconnect(self, cycle: RequestResponseCycle) -> None:
         cycle.disconnected = True

@@ -638,6 +638,16 @@ def test_pipelined_requests_are_answered_in_order(port: int) -> None:
         assert [orjson.loads(client.read_answer().body)["path"] for _ in range(10)] == [f"/{i}" for i in range(10)]
 
 
+def test_a_long_body_behind_an_answer_is_not_kept(app: App, port: int) -> None:
+    with connected(port) as client:
+        client.send(request("/stream"))
+        client.read_until(b"hello\r\n")
+        client.send(request("/behind", body=bytes(4 << 20)))
+        app.release.set()
+        assert client.read_to_end() == b"5\r\nworld\r\n0\r\n\r\n"
+    assert app.served == ["/stream"]
+
+
 def test_a_flood_of_pipelined_requests_is_cut_off(app: App, port: int) -> None:
     answers = say(port, b"".join(request(f"/{i}") for i in range(1000)))
     assert answers.count(b"HTTP/1.1 200 ") == len(app.served) <= server.MAX_PIPELINED + 1
@@ -661,12 +671,14 @@ def test_a_head_may_wait_behind_a_long_answer(app: App, port: int) -> None:
         assert client.read_answer().status == 200
 
 
-def test_a_client_that_leaves_is_noticed_behind_its_pipelined_request(app: App, port: int) -> None:
-    """uvicorn alone tells the queued request, and the one being answered goes on for nobody."""
+@pytest.mark.parametrize("size", [0, 1000, 1 << 20])
+def test_a_client_that_leaves_is_noticed_behind_its_pipelined_request(app: App, port: int, size: int) -> None:
+    """uvicorn alone stops reading and tells only the queued request; the one being answered goes on for nobody."""
     with connected(port) as client:
         client.send(request("/stream"))
         client.read_until(b"hello\r\n")
-        client.send(request("/behind"))
+        client.send(request("/behind", body=bytes(size)))
+        time.sleep(0.1)  # leave only when all of it has arrived
     until(lambda: app.disconnected == ["/stream"])
     assert app.served == ["/stream"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import orjson
 
@@ -45,12 +45,30 @@ class Services:
     upstreams: Upstreams
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A client's call, parsed; `body` is the JSON it came as."""
+
+    dialect: Dialect
+    request: Request
+    body: Json
+    stamp: Stamp
+
+
 class Client(Protocol):
     """Where the answer goes."""
 
-    def prepare(self, media_type: str, headers: Any) -> None: ...
+    @property
+    def sink(self) -> Sink: ...
 
-    async def whole(self, body: bytes) -> None: ...
+    @property
+    def timeline(self) -> Timeline: ...
+
+    def prepare(self, media_type: str, headers: Callable[[], Mapping[str, str]]) -> None:
+        """Sets what the response head will say; the headers are asked for when it is sent."""
+
+    async def whole(self, body: bytes) -> None:
+        """Sends a whole answer."""
 
 
 class Attempt:
@@ -59,25 +77,18 @@ class Attempt:
     Streamed or whole at the upstream, streamed or whole at the client; relayed as it is where both speak one dialect.
     """
 
-    def __init__(
-        self,
-        services: Services,
-        client: Dialect,
-        target: Target,
-        timeouts: Timeouts,
-        request: Request,
-        stamp: Stamp,
-    ) -> None:
+    def __init__(self, services: Services, call: Call, target: Target, timeouts: Timeouts, client: Client) -> None:
         self._settings = services.settings
         self._upstreams = services.upstreams
+        self._call = call
+        self._request = call.request
         self._client = client
         self._target = target
         self._dialect = DIALECTS[target.upstream.dialect]
         self._options = target.upstream.options
         self._timeouts = timeouts
-        self._request = request
-        self._stamp = stamp
-        self._sequencer = Sequencer(stamp.token)
+        self._watchdog = Watchdog(self._deadlines())
+        self._sequencer = Sequencer(call.stamp.token)
         self._outbound = Outbound({})
         self._answer: Answer | None = None
         self._decoder: Decoder | None = None
@@ -86,24 +97,29 @@ class Attempt:
 
     @property
     def dropped_fragments(self) -> int:
+        """Fragments of tool calls that came too late to belong anywhere."""
         return self._sequencer.dropped
 
-    async def run(self, body: Json, client: Client, sink: Sink, timeline: Timeline) -> None:
+    @property
+    def error(self) -> GatewayError | None:
+        """What broke the answer after the commit point, if anything did."""
+        return self._pump.relay.error if self._pump else None
+
+    async def run(self) -> None:
         """Raises what another target may mend, or the client must hear. Our credential never shows in it."""
-        self._outbound = self._render(body)
-        self._sink, self._timeline, self._to = sink, timeline, client
-        self._watchdog = Watchdog(self._deadlines())
+        self._outbound = self._render()
+        self._client.prepare("", self.headers)
         self._watchdog.start()
         try:
-            await self._call()
+            await self._watched()
         except UpstreamError as error:
             raise scrub(self._target.upstream, error) from error
         finally:
             self._watchdog.stop()
 
-    def _render(self, body: Json) -> Outbound:
-        if self._dialect is self._client:
-            return self._client.forward(body, self._request, self._target.model, self._options)
+    def _render(self) -> Outbound:
+        if self._dialect is self._call.dialect:
+            return self._dialect.forward(self._call.body, self._request, self._target.model, self._options)
         if self._request.own_dialect_only is not None:
             raise self._request.own_dialect_only
         return self._dialect.render(self._request, self._target.model, self._options)
@@ -113,7 +129,7 @@ class Attempt:
         limits = self._timeouts
         return Deadlines(limits.first_token if self._request.stream else limits.total, limits.idle, limits.total)
 
-    async def _call(self) -> None:
+    async def _watched(self) -> None:
         outbound, upstream = self._outbound, self._target.upstream
         with self._watchdog.scope:
             async with self._upstreams.call(
@@ -131,9 +147,9 @@ class Attempt:
         if answer.status >= 400:
             raise await self._refusal(answer)
         if answer.media_type in _MARKUP:
-            raise Malformed(f"the upstream answered with {answer.media_type}")
+            raise Malformed(f"the upstream answered with a page of {answer.media_type}")
         is_whole = answer.media_type == _JSON
-        passes = self._dialect is self._client and self._client.passes(self._request, self._options, is_whole)
+        passes = self._dialect is self._call.dialect and self._dialect.passes(self._request, self._options, is_whole)
         if is_whole:
             await self._take_whole(answer, passes=passes)
         elif self._request.stream or passes:
@@ -156,9 +172,9 @@ class Attempt:
         except orjson.JSONDecodeError as error:
             raise Malformed(f"the upstream's answer of {len(body)} bytes is not JSON") from error
         if passes:
-            self._observe(self._client.observe(value, self._options))
-            self._to.prepare(answer.headers.get("content-type", _JSON), self.headers)
-            await self._to.whole(body)
+            self._observe(self._dialect.observe(value, self._options))
+            self._client.prepare(answer.headers.get("content-type", _JSON), self.headers)
+            await self._client.whole(body)
         else:
             await self._tell(self._dialect.load(value, self._options))
 
@@ -169,22 +185,22 @@ class Attempt:
             self._fold(pieces, collector)
             await self._dump(collector)
             return
-        carrier = self._translation(self._dialect.decoder(self._options))
+        carrier = self._translation(self._dialect.decoder(self._options, self._settings.max_event))
         await self._pump_of(carrier).replay(carrier.carry(pieces))
 
     async def _take_stream(self, answer: Answer, *, passes: bool) -> None:
-        decoder = self._decoder = self._dialect.decoder(self._options)
+        decoder = self._decoder = self._dialect.decoder(self._options, self._settings.max_event)
         if passes:
             pump = self._pump_of(PassThrough(decoder, self._sequencer, self._scrub))
             self._keep_alive = lambda: decoder.keep_alive
-            self._to.prepare(answer.headers.get("content-type", "application/octet-stream"), self.headers)
+            self._client.prepare(answer.headers.get("content-type", "application/octet-stream"), self.headers)
         else:
             pump = self._pump_of(self._translation(decoder))
         await pump.carry(answer, self._settings.first_byte_hold, self._keep_alive)
 
     async def _collect(self, answer: Answer) -> None:
         """A streamed answer, folded for a client that wants it whole."""
-        decoder, collector, size = self._dialect.decoder(self._options), Collector(), 0
+        decoder, collector, size = self._dialect.decoder(self._options, self._settings.max_event), Collector(), 0
         while (chunk := await answer.next()) is not None:
             size += len(chunk)
             if size > self._settings.max_answer:
@@ -196,18 +212,18 @@ class Attempt:
     # -- their steps -------------------------------------------------------------------------------------------------
 
     def _pump_of(self, carrier: Carrier) -> Pump:
-        self._pump = Pump(carrier, self._sink, self._watchdog, self._timeline)
+        self._pump = Pump(carrier, self._client.sink, self._watchdog, self._client.timeline)
         return self._pump
 
     def _translation(self, decoder: Decoder) -> Translation:
-        encoder = self._client.encoder(self._request, self._stamp)
+        encoder = self._call.dialect.encoder(self._request, self._call.stamp)
         self._keep_alive = lambda: encoder.keep_alive
-        self._to.prepare(encoder.media_type, self.headers)
+        self._client.prepare(encoder.media_type, self.headers)
         return Translation(decoder, self._sequencer, encoder, self._scrub)
 
     def _fold(self, pieces: Iterable[Piece], collector: Collector) -> None:
         events = self._sequencer.feed(pieces)
-        self._timeline.note(events, self._watchdog.now())
+        self._client.timeline.note(events, self._watchdog.now())
         for event in events:
             collector.take(event)
 
@@ -215,9 +231,9 @@ class Attempt:
         self._fold(pieces, Collector())
 
     async def _dump(self, collector: Collector) -> None:
-        body = orjson.dumps(self._client.dump(collector.response(), self._request, self._stamp))
-        self._to.prepare(_JSON, self.headers)
-        await self._to.whole(body)
+        body = orjson.dumps(self._call.dialect.dump(collector.response(), self._request, self._call.stamp))
+        self._client.prepare(_JSON, self.headers)
+        await self._client.whole(body)
 
     def _scrub(self, error: GatewayError) -> GatewayError:
         return scrub(self._target.upstream, error)
@@ -230,7 +246,7 @@ class Attempt:
         }
         if self._decoder is not None and not self._decoder.proves_end:
             headers["x-gateway-completeness"] = "unverifiable"
-        if self._dialect is self._client and self._answer is not None:
+        if self._dialect is self._call.dialect and self._answer is not None:
             headers |= {name: value for name, value in self._answer.headers.items() if _is_passed_on(name)}
         return headers
 

@@ -8,27 +8,27 @@ import random
 import re
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Final
 
 import anyio
 import orjson
 from starlette.types import Receive, Scope, Send
 
-from gateway.attempt import Attempt, Services
+from gateway.attempt import Attempt, Call, Services
 from gateway.dialects import Dialect
 from gateway.dialects.base import Inbound, Stamp
 from gateway.errors import (
     BadRequest,
+    ClientError,
     GatewayError,
     InternalError,
     TooLarge,
-    Unsupported,
     UpstreamError,
     WrongMethod,
 )
 from gateway.neutral.events import Start
-from gateway.neutral.request import Request
 from gateway.relay.sink import Sink
 from gateway.routing.plan import Target, plan
 from gateway.routing.table import Route
@@ -61,12 +61,8 @@ class Endpoint:
             if scope["method"] != "POST":
                 raise WrongMethod(f"{scope['path']} takes POST, got {scope['method']}")
             inbound = await self._read(scope, receive)
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_watch, receive, tasks.cancel_scope)
+            async with client_present(receive):
                 await exchange.serve(inbound)
-                tasks.cancel_scope.cancel("answered")
-            if not exchange.is_over:
-                raise ClientLeft
         except ClientLeft:
             exchange.record.end = "client_left"
         except GatewayError as error:
@@ -101,11 +97,10 @@ class Exchange:
         self._dialect = dialect
         self._loop = asyncio.get_running_loop()
         self._stamp = Stamp(secrets.token_hex(12), int(time.time()))  # noqa: TID251  `created` is wall-clock time
-        self._timeline = Timeline(self._loop.time())
-        self._sink = Sink(scope, send, self._stream_head)
+        self.timeline = Timeline(self._loop.time())
+        self.sink = Sink(scope, send, self._stream_head)
         self._headers: Callable[[], Mapping[str, str]] = dict
         self._media_type = ""
-        self.is_over = False
         self.record = log.Record(f"req_{self._stamp.token}", dialect.name)
 
     # -- the way of a request ----------------------------------------------------------------------------------------
@@ -116,32 +111,35 @@ class Exchange:
         self.record.stream = request.stream
         route, name = self._services.table.find((request.model, *request.aliases))
         self.record.route = route.name
-        await self._try_targets(plan(route, name, random.random()), route, request, inbound)
-        self.is_over = True
+        call = Call(self._dialect, request, inbound.body, self._stamp)
+        await self._try_targets(plan(route, name, random.random()), route, call)
 
-    async def _try_targets(self, targets: Sequence[Target], route: Route, request: Request, inbound: Inbound) -> None:
-        first: GatewayError | None = None
+    async def _try_targets(self, targets: Sequence[Target], route: Route, call: Call) -> None:
+        """Until one answers. What one target can't carry another may, but what an upstream says comes first."""
+        told: GatewayError | None = None
         for target in targets:
-            self.record.attempts += 1
             try:
-                await self._attempt(target, route, request, inbound)
-            except (UpstreamError, Unsupported) as error:
-                self.record.error = str(error.kind)
-                is_final = self._sink.is_committed or not (error.is_retryable or isinstance(error, Unsupported))
-                if is_final:
+                await self._attempt(target, route, call)
+            except (UpstreamError, ClientError) as error:
+                if self.sink.is_committed or (isinstance(error, UpstreamError) and not error.is_retryable):
                     raise
-                first = first or error
+                told = error if told is None or isinstance(error, UpstreamError) else told
             else:
                 return
-        assert first is not None
-        raise first
+        assert told is not None
+        raise told
 
-    async def _attempt(self, target: Target, route: Route, request: Request, inbound: Inbound) -> None:
-        self.record.upstream, self.record.upstream_dialect = target.name, target.upstream.dialect
-        attempt = Attempt(self._services, self._dialect, target, route.timeouts, request, self._stamp)
-        self.prepare("", attempt.headers)
-        await attempt.run(inbound.body, self, self._sink, self._timeline)
-        self.record.dropped_fragments = attempt.dropped_fragments or None
+    async def _attempt(self, target: Target, route: Route, call: Call) -> None:
+        record = self.record
+        record.attempts += 1
+        record.upstream, record.upstream_dialect = target.name, target.upstream.dialect
+        attempt = Attempt(self._services, call, target, route.timeouts, self)
+        try:
+            await attempt.run()
+        finally:
+            record.dropped_fragments = attempt.dropped_fragments or None
+        if attempt.error is not None:
+            record.end, record.error = "broken", str(attempt.error.kind)
 
     # -- answering ---------------------------------------------------------------------------------------------------
 
@@ -171,15 +169,14 @@ class Exchange:
     async def whole(self, body: bytes) -> None:
         """Sends a whole answer."""
         self.record.status = 200
-        await self._sink.whole(body, self.head(self._media_type))
+        await self.sink.whole(body, self.head(self._media_type))
 
     async def refuse(self, error: GatewayError) -> None:
         """Sends an error instead of an answer, or cuts the answer that had begun."""
-        self.is_over = True
         self.record.error = str(error.kind)
-        if self._sink.is_committed:
+        if self.sink.is_committed:
             self.record.end = "broken"
-            self._sink.abort()
+            self.sink.abort()
             return
         self.record.end = "refused"
         status, body = self._dialect.dump_error(error, self.record.request_id)
@@ -190,11 +187,11 @@ class Exchange:
             headers["retry-after"] = f"{error.retry_after_s:g}"
         if isinstance(error, WrongMethod):
             headers["allow"] = "POST"
-        await self._sink.whole(orjson.dumps(body), headers, status)
+        await self.sink.whole(orjson.dumps(body), headers, status)
 
     def log(self) -> None:
         """The one line of this request."""
-        record, timeline = self.record, self._timeline
+        record, timeline = self.record, self.timeline
         record.duration_ms = _ms(self._loop.time() - timeline.begun)
         record.ttft_ms = None if timeline.ttft_s is None else _ms(timeline.ttft_s)
         record.input_tokens, record.output_tokens = timeline.usage.input, timeline.usage.output
@@ -223,8 +220,20 @@ async def read_body(receive: Receive, headers: Mapping[str, str], limit: int) ->
             return bytes(body)
 
 
-async def _watch(receive: Receive, scope: anyio.CancelScope) -> None:
-    """Cancels the request when its client leaves, in whatever phase it is."""
+@asynccontextmanager
+async def client_present(receive: Receive) -> AsyncIterator[None]:
+    """Cancels the block when the client leaves, in whatever phase it is, and raises ClientLeft behind it."""
+    with anyio.CancelScope() as scope:
+        watch = asyncio.ensure_future(_cancel_when_left(receive, scope))
+        try:
+            yield
+        finally:
+            watch.cancel()
+    if scope.cancelled_caught:
+        raise ClientLeft
+
+
+async def _cancel_when_left(receive: Receive, scope: anyio.CancelScope) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     scope.cancel("the client left")

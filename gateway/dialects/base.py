@@ -21,6 +21,7 @@ from gateway.neutral.events import Event
 from gateway.neutral.pieces import Piece
 from gateway.neutral.request import Request
 from gateway.neutral.response import Response
+from gateway.wire.sse import MAX_EVENT
 
 Json = dict[str, Any]
 
@@ -123,6 +124,12 @@ class Path:
     params: Mapping[str, str] = field(default_factory=dict)
 
 
+class MakeDecoder(Protocol):
+    """`max_event`: bytes of one event before the upstream counts as broken."""
+
+    def __call__(self, options: Any, max_event: int = MAX_EVENT) -> Decoder: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """One public API's way to spell requests, streams, answers and errors."""
@@ -137,7 +144,7 @@ class Dialect:
     forward: Callable[[Json, Request, str, Any], Outbound]
     """A body of this dialect for an upstream of this dialect: only the model changes."""
     encoder: Callable[[Request, Stamp], Encoder]
-    decoder: Callable[[Any], Decoder]
+    decoder: MakeDecoder
     dump: Callable[[Response, Request, Stamp], Any]
     load: Callable[[Any, Any], list[Piece]]
     observe: Callable[[Any, Any], list[Piece]]

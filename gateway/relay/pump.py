@@ -7,6 +7,7 @@ client's own pace reaches the upstream (backpressure by construction).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -53,7 +54,9 @@ class Pump:
         """
         deadline = self._now() + hold_s
         try:
-            while self.relay.state is State.WAITING and (chunk := await self._first(answer, deadline, keep_alive)):
+            while self.relay.state is State.WAITING:
+                if (chunk := await self._first(answer, deadline, keep_alive)) is None:
+                    break
                 await self._deliver(self._carrier.feed(chunk))
             while not self.relay.is_over and (chunk := await answer.next()) is not None:
                 await self._deliver(self._carrier.feed(chunk))
@@ -64,8 +67,7 @@ class Pump:
         if not self.relay.is_over:
             await self._deliver(self._carrier.eof(is_framed=answer.is_framed))
         elif self.relay.state is State.DONE:
-            with anyio.move_on_after(_REST_S):
-                await answer.next()
+            await _finish_reading(answer)
 
     async def _first(self, answer: Answer, deadline: float, keep_alive: Callable[[], bytes]) -> bytes | None:
         """A read before the commit point: if it takes past the deadline, the client gets its head meanwhile."""
@@ -77,6 +79,8 @@ class Pump:
             return await read
         finally:
             read.cancel()
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait({read})
 
     async def _deliver(self, batch: Batch) -> None:
         seen = self._timeline.content_events
@@ -96,7 +100,16 @@ class Pump:
                     await self._sink.commit(start)
                 case Close():
                     await self._sink.close()
-                case Abort():
+                case Abort() if self._sink.is_committed:
                     self._sink.abort()
+                case Abort():  # collected, so nothing was sent: the error becomes the response
+                    assert self.relay.error is not None
+                    raise self.relay.error
                 case GiveUp(error):
                     raise error
+
+
+async def _finish_reading(answer: Answer) -> None:
+    """The client has everything; what may still come is the last chunk, after which the connection can be reused."""
+    with contextlib.suppress(UpstreamError), anyio.move_on_after(_REST_S):
+        await answer.next()

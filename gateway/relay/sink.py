@@ -32,9 +32,9 @@ class Sink:
 
     async def commit(self, start: Start | None) -> None:
         """The commit point: from here on the client has status 200."""
-        self.is_committed = True
         self._start = start
         if self._collected is None:
+            self.is_committed = True
             await self._send_head(self._head(start))
 
     async def write(self, data: bytes) -> None:

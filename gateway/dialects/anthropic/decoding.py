@@ -38,8 +38,8 @@ class Decoder(StreamDecoder):
 
     keep_alive = PING
 
-    def __init__(self, options: Options) -> None:
-        super().__init__()
+    def __init__(self, options: Options, max_event: int = sse.MAX_EVENT) -> None:
+        super().__init__(max_event)
         self._has_started = False
         self._usage = ev.Usage()
         self._input: Json = {}

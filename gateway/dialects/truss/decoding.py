@@ -32,8 +32,9 @@ _MAX_FIRST_LINE: Final = 4096
 class AutoDecoder:
     """Finds out from the first line what an upstream streams, then hands everything to the decoder of that."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, max_event: int = sse.MAX_EVENT) -> None:
         self._options = options
+        self._max_event = max_event
         self._inner: Decoder | None = None
         self._held = b""
 
@@ -54,7 +55,7 @@ class AutoDecoder:
             name = detect(self._held)
             if name is None:
                 return b"", []
-            self._inner, chunk = _DECODERS[name](self._options), self._held
+            self._inner, chunk = _DECODERS[name](self._options, self._max_event), self._held
         return self._inner.observe(chunk)
 
     def tell(self, error: GatewayError) -> bytes:
@@ -64,7 +65,7 @@ class AutoDecoder:
         """What was too short to be anything else was text."""
         raw, pieces = b"", list[pc.Piece]()
         if self._inner is None:
-            self._inner = _DECODERS[detect(self._held + b"\n") or "raw"](self._options)
+            self._inner = _DECODERS[detect(self._held + b"\n") or "raw"](self._options, self._max_event)
             raw, pieces = self._inner.observe(self._held)
         last_raw, last = self._inner.eof(is_framed=is_framed)
         return raw + last_raw, pieces + last
@@ -110,7 +111,7 @@ class RawDecoder:
     proves_end = False
     keep_alive = b""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, max_event: int = sse.MAX_EVENT) -> None:
         self._text = codecs.getincrementaldecoder("utf-8")("replace")
         self._exact = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         self._has_started = False
@@ -147,8 +148,9 @@ class JsonLinesDecoder:
     proves_end = True
     keep_alive = b""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, max_event: int = sse.MAX_EVENT) -> None:
         self._options = options
+        self._max_event = max_event
         self._line = b""
         self._has_started = False
         self._is_done = False
@@ -160,8 +162,8 @@ class JsonLinesDecoder:
         held = self._line + chunk
         end = held.rfind(b"\n") + 1
         whole, self._line = held[:end], held[end:]
-        if len(self._line) > sse.MAX_EVENT:
-            return b"", [ev.Failed(Malformed(f"line of more than {sse.MAX_EVENT} bytes"))]
+        if len(self._line) > self._max_event:
+            return b"", [ev.Failed(Malformed(f"line of more than {self._max_event} bytes"))]
         try:
             return whole, [piece for line in whole.splitlines() for piece in self._read(line)]
         except GatewayError as error:
@@ -193,15 +195,15 @@ class JsonLinesDecoder:
         return raw, pieces
 
 
-def _openai_events(options: Options) -> Decoder:
-    return ChatDecoder(ChatOptions())
+def _openai_events(options: Options, max_event: int) -> Decoder:
+    return ChatDecoder(ChatOptions(), max_event)
 
 
-def _anthropic_events(options: Options) -> Decoder:
-    return MessageDecoder(MessageOptions())
+def _anthropic_events(options: Options, max_event: int) -> Decoder:
+    return MessageDecoder(MessageOptions(), max_event)
 
 
-_DECODERS: Final[Mapping[str, Callable[[Options], Decoder]]] = {
+_DECODERS: Final[Mapping[str, Callable[[Options, int], Decoder]]] = {
     "auto": AutoDecoder,
     "raw": RawDecoder,
     "openai_sse": _openai_events,
@@ -210,6 +212,6 @@ _DECODERS: Final[Mapping[str, Callable[[Options], Decoder]]] = {
 }
 
 
-def decoder(options: Options) -> Decoder:
+def decoder(options: Options, max_event: int = sse.MAX_EVENT) -> Decoder:
     """The decoder of what this upstream streams."""
-    return _DECODERS[options.stream_format](options)
+    return _DECODERS[options.stream_format](options, max_event)

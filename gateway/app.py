@@ -110,7 +110,14 @@ def _list(models: list[dict[str, Any]]) -> dict[str, Any]:
 async def _unknown_path(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "http":
         error = NoRoute(f"no such path: {scope['path'][:200]}")
-        await _respond(send, *refuse(scope["path"], error))
+        await _respond(send, *refuse(_path_of_dialect(scope), error))
+
+
+def _path_of_dialect(scope: Scope) -> str:
+    """Models are listed under one path for two vendors: the headers tell which (anthropic-messages.md §9)."""
+    is_anthropic = any(name in (b"anthropic-version", b"x-api-key") for name, _ in scope["headers"])
+    path: str = scope["path"]
+    return "/v1/messages" if path.startswith("/v1/models/") and is_anthropic else path
 
 
 class _Unbuilt:

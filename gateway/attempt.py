@@ -27,8 +27,10 @@ from gateway.telemetry.timeline import Timeline
 from gateway.upstreams.client import Answer, Upstreams, read_refusal, scrub
 
 _JSON: Final = "application/json"
+_BYTES: Final = "application/octet-stream"
 _MARKUP: Final = ("text/html", "application/xhtml+xml", "text/xml", "application/xml")
 _NAME: Final = re.compile(r"[A-Za-z0-9_.=-]{1,80}")
+_VALUE: Final = re.compile(r"[!-~][ -~]{0,1023}")
 _MAX_NAMES: Final = 32
 """Names in one report header; a body may hold thousands of unknown fields."""
 _PASSED_ON: Final = ("openai-processing-ms", "openai-version", "retry-after")
@@ -87,7 +89,7 @@ class Attempt:
         self._dialect = DIALECTS[target.upstream.dialect]
         self._options = target.upstream.options
         self._timeouts = timeouts
-        self._watchdog = Watchdog(self._deadlines())
+        self._watchdog = Watchdog(self._deadlines(), client.timeline.begun)
         self._sequencer = Sequencer(call.stamp.token)
         self._outbound = Outbound({})
         self._answer: Answer | None = None
@@ -173,7 +175,7 @@ class Attempt:
             raise Malformed(f"the upstream's answer of {len(body)} bytes is not JSON") from error
         if passes:
             self._observe(self._dialect.observe(value, self._options))
-            self._client.prepare(answer.headers.get("content-type", _JSON), self.headers)
+            self._client.prepare(_plain(answer.headers.get("content-type", ""), _JSON), self.headers)
             await self._client.whole(body)
         else:
             await self._tell(self._dialect.load(value, self._options))
@@ -193,7 +195,7 @@ class Attempt:
         if passes:
             pump = self._pump_of(PassThrough(decoder, self._sequencer, self._scrub))
             self._keep_alive = lambda: decoder.keep_alive
-            self._client.prepare(answer.headers.get("content-type", "application/octet-stream"), self.headers)
+            self._client.prepare(_plain(answer.headers.get("content-type", ""), _BYTES), self.headers)
         else:
             pump = self._pump_of(self._translation(decoder))
         await pump.carry(answer, self._settings.first_byte_hold, self._keep_alive)
@@ -231,7 +233,13 @@ class Attempt:
         self._fold(pieces, Collector())
 
     async def _dump(self, collector: Collector) -> None:
-        body = orjson.dumps(self._call.dialect.dump(collector.response(), self._request, self._call.stamp))
+        answer = self._call.dialect.dump(collector.response(), self._request, self._call.stamp)
+        try:
+            body = orjson.dumps(answer)
+        except TypeError as error:  # orjson reads 1,024 levels and writes 254 (HARDENING.md 1.8)
+            raise Malformed(
+                "the upstream's answer nests too deep, or holds a number too large, to be written"
+            ) from error
         self._client.prepare(_JSON, self.headers)
         await self._client.whole(body)
 
@@ -247,8 +255,13 @@ class Attempt:
         if self._decoder is not None and not self._decoder.proves_end:
             headers["x-gateway-completeness"] = "unverifiable"
         if self._dialect is self._call.dialect and self._answer is not None:
-            headers |= {name: value for name, value in self._answer.headers.items() if _is_passed_on(name)}
+            headers |= {name: _plain(value) for name, value in self._answer.headers.items() if _is_passed_on(name)}
         return headers
+
+
+def _plain(value: str, otherwise: str = "") -> str:
+    """A header's value as it came, if it is one that may be sent on."""
+    return value if _VALUE.fullmatch(value) else otherwise
 
 
 def _is_passed_on(name: str) -> bool:

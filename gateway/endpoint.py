@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
-import anyio
 import orjson
 from starlette.types import Receive, Scope, Send
 
@@ -61,7 +60,7 @@ class Endpoint:
             if scope["method"] != "POST":
                 raise WrongMethod(f"{scope['path']} takes POST, got {scope['method']}")
             inbound = await self._read(scope, receive)
-            async with client_present(receive):
+            async with client_present(receive, exchange.sink):
                 await exchange.serve(inbound)
         except ClientLeft:
             exchange.record.end = "client_left"
@@ -98,7 +97,7 @@ class Exchange:
         self._loop = asyncio.get_running_loop()
         self._stamp = Stamp(secrets.token_hex(12), int(time.time()))  # noqa: TID251  `created` is wall-clock time
         self.timeline = Timeline(self._loop.time())
-        self.sink = Sink(scope, send, self._stream_head)
+        self.sink = Sink(scope, send, self._stream_head, services.settings.max_answer)
         self._headers: Callable[[], Mapping[str, str]] = dict
         self._media_type = ""
         self.record = log.Record(f"req_{self._stamp.token}", dialect.name)
@@ -221,22 +220,31 @@ async def read_body(receive: Receive, headers: Mapping[str, str], limit: int) ->
 
 
 @asynccontextmanager
-async def client_present(receive: Receive) -> AsyncIterator[None]:
-    """Cancels the block when the client leaves, in whatever phase it is, and raises ClientLeft behind it."""
-    with anyio.CancelScope() as scope:
-        watch = asyncio.ensure_future(_cancel_when_left(receive, scope))
-        try:
-            yield
-        finally:
-            watch.cancel()
-    if scope.cancelled_caught:
-        raise ClientLeft
+async def client_present(receive: Receive, sink: Sink) -> AsyncIterator[None]:
+    """Cancels the block when the client leaves before its answer is over, and raises ClientLeft behind it.
+
+    The task itself, not a scope: anyio's reach a task only where it waits, which one that relays a fast upstream to
+    nobody may not do for a long time.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    watch = asyncio.ensure_future(_has_left(receive, sink, task))
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not watch.done() or task.uncancel():
+            raise
+        raise ClientLeft from None
+    finally:
+        watch.cancel()
 
 
-async def _cancel_when_left(receive: Receive, scope: anyio.CancelScope) -> None:
+async def _has_left(receive: Receive, sink: Sink, task: asyncio.Task[object]) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-    scope.cancel("the client left")
+    if sink.is_over:  # servers say `disconnect` after an answer's end too
+        return
+    task.cancel("the client left")
 
 
 def _decoded(scope: Scope) -> dict[str, str]:

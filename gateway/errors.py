@@ -62,6 +62,7 @@ class GatewayError(Exception):
 
     kind: Kind = Kind.INTERNAL
     default_kind: ClassVar[Kind] = Kind.INTERNAL
+    default_status: ClassVar[int | None] = None
     is_retryable: ClassVar[bool] = False
 
     def __init__(
@@ -78,7 +79,7 @@ class GatewayError(Exception):
         self.message = message
         self.kind = kind or self.default_kind
         self.param = param
-        self.status = status
+        self.status = status or self.default_status
         self.retry_after_s = retry_after_s
 
     def _told(self) -> tuple[object, ...]:
@@ -144,6 +145,7 @@ class TooSlowToSend(ClientError):
     """The client did not finish sending in time."""
 
     default_kind = Kind.TIMEOUT
+    default_status = 408
 
 
 class UpstreamError(GatewayError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from gateway.errors import Unsupported
 from gateway.neutral.request import Part, Request
@@ -27,7 +27,7 @@ class Report:
     def drop(self, *fields: str) -> None:
         """Names those of these fields that the client set."""
         for field in fields:
-            if getattr(self._request, field) not in (None, (), False):
+            if self._is_set(field) and getattr(self._request, field) != _DEFAULTS.get(field):
                 self._dropped.add(self._request.name_of(field))
 
     def drop_name(self, name: str) -> None:
@@ -46,9 +46,24 @@ class Report:
     def refuse(self, *fields: str, why: str) -> None:
         """Raises Unsupported for the first of these fields that the client set."""
         for field in fields:
-            if getattr(self._request, field) not in (None, (), False):
+            if self._is_set(field):
                 name = self._request.name_of(field)
                 raise Unsupported(f"{name}: {why}", param=name)
+
+    def _is_set(self, field: str) -> bool:
+        """Also a number that is 0, which equals False."""
+        value = getattr(self._request, field)
+        return value is not None and value is not False and value != ()
+
+
+_DEFAULTS: Final = {
+    "presence_penalty": 0,
+    "frequency_penalty": 0,
+    "repetition_penalty": 1,
+    "min_p": 0,
+    "logit_bias": {},
+}
+"""What changes nothing where it is dropped, and isn't reported (mapping.md §3.1)."""
 
 
 def refuse_part(part: Part, to: str) -> NoReturn:

@@ -45,6 +45,8 @@ class StreamDecoder(ABC):
         """As `feed`, with the bytes of every frame up to one that failed."""
         pieces: list[Piece] = []
         raw: list[bytes] = []
+        if self._is_over:
+            return b"", pieces
         for frame in self._frames(chunk, pieces):
             found = self._read_safely(frame)
             pieces.extend(found)
@@ -79,7 +81,7 @@ class StreamDecoder(ABC):
 
     def _read_safely(self, frame: sse.Frame) -> list[Piece]:
         """A frame that does not parse is `Failed(Malformed)`, never an exception."""
-        if self._is_over or not (frame.event or frame.data):  # after the end, or comments only
+        if self._is_over or not frame.data:  # after the end, or comments, or an event without data, which is none
             return []
         try:
             pieces = self.read(frame)
@@ -99,6 +101,33 @@ _LAST = (Failed, End)
 def _is_malformed(pieces: list[Piece]) -> bool:
     last = pieces[-1] if pieces else None
     return isinstance(last, Failed) and isinstance(last.error, Malformed)
+
+
+def text(value: Any) -> str:
+    """A text field, empty if absent or null. Raises TypeError, which makes the frame malformed."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    raise TypeError("not a text")
+
+
+def number(value: Any) -> int:
+    """The number of a block, say. Raises TypeError as `text` does."""
+    if type(value) is int:
+        return value
+    raise TypeError("not a number")
+
+
+def count(value: Any) -> int | None:
+    """A count of tokens; `None` if absent or null."""
+    return None if value is None else number(value)
+
+
+def writable(value: dict[str, Any]) -> dict[str, Any]:
+    """JSON we pass on as it is. orjson reads deeper nesting than it writes: then TypeError, as from `text`."""
+    if not value or not isinstance(value, dict):
+        raise TypeError("not an object, or empty")
+    orjson.dumps(value)
+    return value
 
 
 def json_object(data: bytes) -> dict[str, Any]:

@@ -7,8 +7,10 @@ from typing import Any, Final, NoReturn
 
 import orjson
 
+from gateway.dialects.report import Report
 from gateway.errors import Unsupported
-from gateway.neutral.request import HostedTool, Tool
+from gateway.neutral.request import ChoiceMode, HostedTool, Request, Tool
+from gateway.wire.json_body import MAX_DEPTH, is_deeper
 
 _EMPTY: Final = {"type": "object", "properties": {}}
 
@@ -28,6 +30,13 @@ def refuse_tool(tool: Tool) -> NoReturn:
     raise Unsupported(f"{tool.where}: {what}: {tool.name[:64]!r}", param=tool.where or None)
 
 
+def drop_choice(request: Request, report: Report) -> None:
+    """A choice among no tools: refused where it demands one (mapping.md §5.3), else dropped."""
+    if request.tool_choice is not None and request.tool_choice.mode in (ChoiceMode.NAMED, ChoiceMode.REQUIRED):
+        report.refuse("tool_choice", why="demands a tool, but there are no tools")
+    report.drop("tool_choice")
+
+
 def arguments_object(text: str) -> tuple[dict[str, Any], bool]:
     """Argument text as the object Anthropic demands, and whether it had to be repaired."""
     if text.strip() in ("", "null", '"null"'):
@@ -38,4 +47,7 @@ def arguments_object(text: str) -> tuple[dict[str, Any], bool]:
             value = orjson.loads(value)
     except orjson.JSONDecodeError:
         return {"_raw": text}, True
-    return (value, False) if isinstance(value, dict) else ({"value": value}, True)
+    found = value if isinstance(value, dict) else {"value": value}
+    if is_deeper(found, MAX_DEPTH):  # orjson reads deeper than it writes
+        return {"_raw": text}, True
+    return found, found is not value

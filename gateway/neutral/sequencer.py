@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from enum import Enum, auto
 from typing import Final
 
-from gateway.errors import Malformed
+from gateway.errors import Malformed, Truncated
 from gateway.neutral.events import (
     ArgsDelta,
     BlockKind,
@@ -40,12 +41,22 @@ from gateway.neutral.pieces import (
     ToolPiece,
     WholePiece,
 )
+from gateway.neutral.request import OpaqueValue
 
 MAX_WAITING: Final = 8 * 1024 * 1024
 """Characters held back for one answer before the upstream counts as broken; as large as the largest event."""
 
-_PASSES: Final = (Start, Usage, Ping, End)
+_CALL_COST: Final = 1024
+"""What a call counts against that limit beside its text: empty ones take memory too."""
+
 _BlockPiece = ContentPiece | SignaturePiece | WholePiece | CitationPiece
+
+
+class _Phase(Enum):
+    BEFORE = auto()
+    STARTED = auto()
+    FINISHED = auto()
+    OVER = auto()
 
 
 class _Block:
@@ -95,6 +106,7 @@ class _Call:
     def learn(self, piece: ToolPiece) -> None:
         """Takes id and name while they can still be told (rule 3)."""
         if self.is_started:
+            self.id = self.id or piece.id
             return
         self.id = piece.id or self.id
         self.call_kind = piece.call_kind
@@ -126,7 +138,7 @@ class Sequencer:
         self._all_calls: list[_Call] = []
         self._held_space: list[ContentPiece] = []
         self._used_ids: set[str] = set()
-        self._is_over = False
+        self._phase = _Phase.BEFORE
         self.dropped = 0
 
     def feed(self, pieces: Iterable[Piece]) -> list[Event]:
@@ -137,7 +149,7 @@ class Sequencer:
             if type(piece) is ContentPiece and type(live) is _Block and not self._waiting and live.takes(piece):
                 if piece.text:
                     events.append(_delta(live, piece))  # nearly every token goes this way
-            elif self._is_over:
+            elif self._phase is _Phase.OVER:
                 break
             else:
                 self._take_safely(piece, events)
@@ -147,54 +159,97 @@ class Sequencer:
         """Appends what the piece makes; a stream that can't be put in order ends here."""
         try:
             events.extend(self._take(piece))
-        except Malformed as error:
+        except (Malformed, Truncated) as error:
             events.extend(self._fail(Failed(error)))
 
     def _take(self, piece: Piece) -> Iterator[Event]:
         match piece:
-            case ContentPiece():
-                yield from self._content(piece)
+            case Failed():
+                yield from self._fail(piece)
+            case End():
+                yield from self._end(piece)
+            case Ping():
+                yield piece
+            case Start() if self._phase is not _Phase.BEFORE:
+                pass
+            case Start():
+                self._phase = _Phase.STARTED
+                yield piece
+            case _ if self._phase is _Phase.BEFORE:  # a server that forgets to say that it began
+                self._phase = _Phase.STARTED
+                yield Start()
+                yield from self._take(piece)
+            case Usage():
+                yield piece
+            case _:
+                yield from self._take_content(piece)
+
+    def _take_content(self, piece: _BlockPiece | ToolPiece | BlockEnd | Finish) -> Iterator[Event]:
+        """What is only expected between Start and Finish; later content has no place any more."""
+        if self._phase is _Phase.FINISHED:
+            self.dropped += _has_content(piece)
+            return
+        match piece:
             case ToolPiece():
                 yield from self._tool(piece)
-            case SignaturePiece() | WholePiece() | CitationPiece():
-                yield from self._admit(piece)
             case BlockEnd():
                 yield from self._block_end(piece.key)
             case Finish():
                 yield from self._finish(piece)
-            case Failed():
-                yield from self._fail(piece)
             case _:
-                self._is_over = isinstance(piece, End)
-                yield piece
+                yield from self._content(piece)
 
     def _fail(self, failed: Failed) -> Iterator[Event]:
-        self._is_over, self._live = True, None
+        self._phase, self._live = _Phase.OVER, None
         yield failed
+
+    def _end(self, end: End) -> Iterator[Event]:
+        """An end without a Finish is a cut stream, which never looks finished (rule 10)."""
+        if self._phase is not _Phase.FINISHED:
+            raise Truncated("the upstream's answer ended before it was finished")
+        self._phase = _Phase.OVER
+        yield end
 
     # -- text, reasoning and the like --------------------------------------------------------------------------------
 
-    def _content(self, piece: ContentPiece) -> Iterator[Event]:
-        if not piece.text:  # (rule 7)
-            return
-        if isinstance(self._live, _Call) and not piece.text.strip():  # (rule 6): blank text between calls
-            self._held_space.append(piece)
-            return
-        held, self._held_space = self._held_space, []
-        for each in (*held, piece):
-            yield from self._admit(each)
+    def _content(self, piece: _BlockPiece) -> Iterator[Event]:
+        if isinstance(piece, ContentPiece):
+            if not piece.text:  # (rule 7)
+                return
+            if piece.text.isspace() and self._opens_nothing(piece):
+                self._hold(len(piece.text))
+                self._held_space.append(piece)
+                return
+        kind, held, self._held_space = _kind_of(piece), self._held_space, []
+        for blank in held:
+            if blank.kind is kind:
+                yield from self._admit(replace(blank, key=getattr(piece, "key", None)))
+            else:
+                self._held_space.append(blank)
+        yield from self._admit(piece)
+
+    def _opens_nothing(self, blank: ContentPiece) -> bool:
+        """Blank text after a call (rule 6), or blank reasoning (pitfall 94), makes no block of its own."""
+        last = self._last()
+        if isinstance(last, _Call):
+            return True
+        return blank.kind is BlockKind.REASONING and (last is None or last.is_ended or not last.takes(blank))
+
+    def _last(self) -> _Block | _Call | None:
+        return self._waiting[-1] if self._waiting else self._live
 
     def _admit(self, piece: _BlockPiece) -> Iterator[Event]:
         """The piece goes to the last block if it continues that, else to a new one behind it."""
-        last = self._waiting[-1] if self._waiting else self._live
+        last = self._last()
         if not isinstance(last, _Block) or last.is_ended or not last.takes(piece):
             last = _Block(_kind_of(piece), getattr(piece, "key", None))
             self._waiting.append(last)
+        last.is_sealed = isinstance(piece, SignaturePiece)
         if last is self._live:
             yield _delta(last, piece)
             return
         last.pieces.append(piece)
-        self._hold(len(piece.text) if isinstance(piece, ContentPiece) else 0)
+        self._hold(_size(piece))
         yield from self._advance()
 
     # -- tool calls --------------------------------------------------------------------------------------------------
@@ -206,11 +261,12 @@ class Sequencer:
         if call.is_stopped or call.is_ended:
             self.dropped += bool(piece.fragment.strip())  # (rule 5)
             return
+        known = len(call.name)
         call.learn(piece)
+        self._hold(len(call.name) - known + len(piece.fragment))
         if piece.fragment:
             call.fragments.append(piece.fragment)
             call.is_empty = call.is_empty and not piece.fragment.strip()
-            self._hold(len(piece.fragment))
         if call is self._live:
             yield from self._flow(call, piece.fragment)
         if self._waiting or self._live is None:
@@ -221,6 +277,7 @@ class Sequencer:
         found = self._known(piece)
         if found is not None and not (piece.id and piece.name and found.id and piece.id != found.id):
             return found
+        self._hold(_CALL_COST)
         call = _Call(len(self._all_calls) if piece.key is None else piece.key)
         self._all_calls.append(call)
         self._calls[call.order] = call
@@ -247,8 +304,8 @@ class Sequencer:
 
     def _start_call(self, call: _Call) -> Iterator[Event]:
         call.index = self._take_index()
-        call.id = self._unique_id(call)
-        yield BlockStart(call.index, BlockKind.TOOL, id=call.id, name=call.name, call_kind=call.call_kind)
+        told_id = self._unique_id(call)  # `call.id` stays what the upstream says, by which it names the call again
+        yield BlockStart(call.index, BlockKind.TOOL, id=told_id, name=call.name, call_kind=call.call_kind)
         for fragment in call.fragments:
             yield ArgsDelta(call.index, fragment)
 
@@ -328,6 +385,7 @@ class Sequencer:
             yield from self._stop_live()
         if self._all_calls and finish.reason is Reason.STOP:
             finish = replace(finish, reason=Reason.TOOL_CALLS)
+        self._phase = _Phase.FINISHED
         yield finish
 
     def _in_key_order(self) -> list[_Block | _Call]:
@@ -344,6 +402,26 @@ class Sequencer:
     def _take_index(self) -> int:
         index, self._next_index = self._next_index, self._next_index + 1
         return index
+
+
+def _has_content(piece: _BlockPiece | ToolPiece | BlockEnd | Finish) -> bool:
+    match piece:
+        case ContentPiece():
+            return bool(piece.text.strip())
+        case ToolPiece():
+            return bool(piece.name or piece.fragment.strip())
+        case _:
+            return isinstance(piece, WholePiece)
+
+
+def _size(piece: _BlockPiece) -> int:
+    match piece:
+        case ContentPiece():
+            return len(piece.text)
+        case SignaturePiece(value=OpaqueValue(data=data)) | WholePiece(payload=OpaqueValue(data=data)):
+            return len(data)
+        case _:
+            return len(repr(piece))
 
 
 def _kind_of(piece: _BlockPiece) -> BlockKind:
@@ -365,7 +443,6 @@ def _delta(block: _Block, piece: _BlockPiece) -> Event:
         case ContentPiece():
             return RefusalDelta(block.index, piece.text)
         case SignaturePiece():
-            block.is_sealed = True
             return ReasoningSignature(block.index, piece.value)
         case CitationPiece():
             return Citation(block.index, piece.citation, piece.dialect)

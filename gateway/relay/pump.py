@@ -38,7 +38,10 @@ class Pump:
 
     async def overdue(self, error: TooSlow) -> None:
         """The upstream went over a deadline, and its connection is closed by now."""
-        if self._watchdog.is_after_finish:  # all content is there, only usage never came
+        if self._watchdog.is_waiting_for_client:  # which takes nothing: it would not take the news either
+            self.relay.error = error
+            self._sink.abort()
+        elif self._watchdog.is_after_finish:  # all content is there, only usage never came
             await self._deliver(self._carrier.eof(is_framed=True))
         else:
             await self._deliver(self._carrier.fail(error))
@@ -83,6 +86,8 @@ class Pump:
                 await asyncio.wait({read})
 
     async def _deliver(self, batch: Batch) -> None:
+        if self._watchdog.error is not None:  # a scope can't cancel a task that never has to wait
+            await anyio.lowlevel.checkpoint()
         seen = self._timeline.content_events
         self._timeline.note(batch.events, self._now())
         self._watchdog.writing()

@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping
 
 from starlette.types import Scope, Send
 
+from gateway.errors import Malformed
 from gateway.neutral.events import Start
-
-ABORT = "triglot.abort"
-"""ASGI extension of our server: cuts the connection without a last chunk."""
+from gateway.wire.extensions import ABORT
 
 Headers = Mapping[str, str]
 
@@ -21,14 +20,16 @@ class Aborted(Exception):
 class Sink:
     """Sends one response. A client of HTTP/1.0 can't see a missing last chunk, so it gets the body whole or not."""
 
-    def __init__(self, scope: Scope, send: Send, head: Callable[[Start | None], Headers]) -> None:
-        """`head` makes the response's headers once the answer begins."""
+    def __init__(self, scope: Scope, send: Send, head: Callable[[Start | None], Headers], max_answer: int) -> None:
+        """`head` makes the response's headers once the answer begins. `max_answer`: bytes collected at most."""
         self._send = send
         self._abort = scope.get("extensions", {}).get(ABORT)
         self._head = head
         self._collected: list[bytes] | None = [] if scope.get("http_version") == "1.0" else None
+        self._max_answer = self._room = max_answer
         self._start: Start | None = None
         self.is_committed = False
+        self.is_over = False
 
     async def commit(self, start: Start | None) -> None:
         """The commit point: from here on the client has status 200."""
@@ -36,16 +37,24 @@ class Sink:
         if self._collected is None:
             self.is_committed = True
             await self._send_head(self._head(start))
+        else:
+            self._collected.clear()  # of an earlier attempt that broke
+            self._size = 0
+            self._room = self._max_answer
 
     async def write(self, data: bytes) -> None:
         if self._collected is not None:
             self._collected.append(data)
+            self._room -= len(data)
+            if self._room < 0:
+                raise Malformed(f"the answer exceeds {self._max_answer} bytes, and HTTP/1.0 can't have it streamed")
         else:
             await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def close(self) -> None:
         """The body is complete."""
         if self._collected is None:
+            self.is_over = True
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
         else:
             await self.whole(b"".join(self._collected), self._head(self._start))
@@ -54,12 +63,14 @@ class Sink:
         """A response in one piece, with its length."""
         self.is_committed = True
         await self._send_head({**headers, "content-length": str(len(body))}, status)
+        self.is_over = True
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
 
     def abort(self) -> None:
         """Cuts the connection; what was written before still arrives."""
         if self._abort is None:
             raise Aborted("the answer broke after its head was sent")
+        self.is_over = True
         self._abort()
 
     async def _send_head(self, headers: Headers, status: int = 200) -> None:

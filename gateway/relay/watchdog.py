@@ -26,18 +26,20 @@ class Deadlines:
 class Watchdog:
     """Cancels its scope when the upstream goes over a deadline. Waiting for the client does not count."""
 
-    def __init__(self, deadlines: Deadlines) -> None:
+    def __init__(self, deadlines: Deadlines, begun: float | None = None) -> None:
+        """`begun`: since when the total runs, on the loop's clock, where earlier attempts count too; None: now."""
         self._loop = asyncio.get_running_loop()
         self._deadlines = deadlines
         self._phase, self._limit = "first token", deadlines.first_token
-        self._begun = self._since = self._loop.time()
+        self._since = self._writing_since = self._loop.time()
+        self._begun = self._since if begun is None else begun
         self._is_reading = True
         self._timer: asyncio.TimerHandle | None = None
         self.scope = anyio.CancelScope()
         self.error: TooSlow | None = None
 
     def start(self) -> None:
-        self._arm(min(self._limit, self._deadlines.total))
+        self._arm(min(self._limit, self._begun + self._deadlines.total - self._since))
 
     def stop(self) -> None:
         if self._timer is not None:
@@ -46,6 +48,7 @@ class Watchdog:
     def wrote(self, *, is_progress: bool, is_finished: bool) -> None:
         """The client took what came: the upstream's time runs again, anew if there was progress."""
         self._is_reading = True
+        self._since += self._loop.time() - self._writing_since
         if is_finished and self._phase != "end":
             self._enter("end", min(self._deadlines.idle, self._deadlines.after_finish))
         elif is_progress and self._phase == "first token":
@@ -60,6 +63,11 @@ class Watchdog:
     def writing(self) -> None:
         """From here on the client is waited for."""
         self._is_reading = False
+        self._writing_since = self._loop.time()
+
+    @property
+    def is_waiting_for_client(self) -> bool:
+        return not self._is_reading
 
     @property
     def is_after_finish(self) -> bool:
@@ -78,8 +86,7 @@ class Watchdog:
         if now >= self._begun + self._deadlines.total:
             self._expire(f"the whole answer took longer than {self._deadlines.total:g} s")
         elif not self._is_reading:
-            self._arm(self._limit)
-            self._since = now
+            self._arm(min(self._limit, self._begun + self._deadlines.total - now))
         elif now >= self._since + self._limit:
             self._expire(f"no {self._phase} within {self._limit:g} s")
         else:

@@ -14,11 +14,12 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.dialects import DIALECTS, Dialect
 from gateway.dialects.base import Encoder, Inbound, Stamp
-from gateway.errors import BadRequest, GatewayError, Kind, UpstreamError
-from gateway.neutral.events import End
+from gateway.errors import KIND_OF_STATUS, BadRequest, GatewayError, Kind, UpstreamError
+from gateway.neutral.events import End, Failed
 from gateway.neutral.request import Request
 from gateway.neutral.response import Collector
 from gateway.simulator import script as sc
+from gateway.wire.extensions import ABORT
 from gateway.wire.json_body import decode
 
 # How a path ends → the dialect spoken there.
@@ -62,7 +63,9 @@ class Simulator:
         if script.fault == "busy" and next(self._calls) % 2 == 0:
             return _refusal(dialect, UpstreamError("simulated: busy", kind=Kind.RATE_LIMIT, retry_after_s=1))
         if script.fault == "status":
-            return _refusal(dialect, UpstreamError(f"simulated: status {script.at}", status=script.at or 500))
+            status = script.at or 500
+            kind = KIND_OF_STATUS.get(status)
+            return _refusal(dialect, UpstreamError(f"simulated: status {status}", kind=kind, status=status))
         if not request.stream:
             return Performance(200, {"content-type": "application/json"}, _whole(dialect, request, script))
         encoder = dialect.encoder(request, _STAMP)
@@ -92,23 +95,27 @@ async def _stream(encoder: Encoder, script: sc.Script, request: Request) -> Asyn
 
 
 async def _performed(encoder: Encoder, script: sc.Script, request: Request) -> AsyncIterator[bytes]:
-    if script.fault == "endless_line":
-        yield b"data: "
-        while True:
-            yield b"x" * 65536
-            await asyncio.sleep(0)
     for step in sc.play(script, request):
         match step:
             case sc.Pause(seconds):
                 await asyncio.sleep(seconds)
+            case sc.Say([Failed()]) if not encoder.tells_failure:
+                raise ConnectionCut
             case sc.Say(events):
                 yield encoder.encode(events)
             case sc.Raw(data):
                 yield data
+                await asyncio.sleep(0)
             case sc.Cut():
                 raise ConnectionCut
             case sc.Hang():
                 await asyncio.Event().wait()
+    if script.fault == "no_done":  # Anthropic's End is more than a last frame
+        yield _without_last_frame(encoder.encode([End()]))
+
+
+def _without_last_frame(data: bytes) -> bytes:
+    return data[: data.rstrip(b"\n").rfind(b"\n\n") + 2] if data else b""
 
 
 async def _whole(dialect: Dialect, request: Request, script: sc.Script) -> AsyncIterator[bytes]:
@@ -181,8 +188,8 @@ class SimulatorApp:
         try:
             performance = self._perform(scope, body, headers)
             await _send(performance, scope, receive, send)
-        except ConnectionCut:
-            scope["extensions"]["triglot.abort"]()
+        except (ConnectionCut, GatewayError):
+            scope["extensions"][ABORT]()
 
     def _perform(self, scope: Scope, body: bytes, headers: Mapping[str, str]) -> Performance:
         if scope["method"] != "POST":

@@ -133,6 +133,8 @@ def play(script: Script, request: Request) -> Iterator[Step]:
     for step in _content(script, request):
         if script.fault and count == script.at and script.fault in _STEPS:
             yield from _STEPS[script.fault]
+            while script.fault == "endless_line":
+                yield Raw(b"x" * 65536)
             return
         is_token = isinstance(step[-1], TextDelta | ArgsDelta)
         if is_token and count:
@@ -152,6 +154,7 @@ _STEPS: Final[Mapping[str, tuple[Step, ...]]] = {
     "close": (),
     "stall": (Hang(),),
     "error": (Say([Failed(UpstreamError("simulated failure"))]),),
+    "endless_line": (Raw(b"data: "),),
     "bad_json": (Raw(b'data: {"broken": \n\n'), Hang()),
 }
 """What happens at the token of a fault, instead of the rest."""
@@ -206,13 +209,23 @@ def _arguments(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 def _text(script: Script, request: Request) -> str:
     asked = _last_text(request)
-    results = [part for turn in request.turns[-1:] for part in turn.parts if isinstance(part, ToolResult)]
-    if results:
+    if results := _last_results(request):
         told = [part.text for result in results for part in result.parts if isinstance(part, Text)]
         return f"The tools said: {'; '.join(told)}"
     if script.say == "haiku" or (script.say != "echo" and "haiku" in asked.lower()):
         return HAIKU
     return f"You said: {asked}" if asked else HAIKU
+
+
+def _last_results(request: Request) -> list[ToolResult]:
+    """What the tools said last: all in one turn, or a turn each, as the dialect has it."""
+    results: list[ToolResult] = []
+    for turn in reversed(request.turns):
+        found = [part for part in turn.parts if isinstance(part, ToolResult)]
+        if not found:
+            break
+        results = found + results
+    return results
 
 
 def _last_text(request: Request) -> str:

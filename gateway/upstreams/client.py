@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 import httpx
@@ -147,9 +147,23 @@ def _checked(answer: Answer) -> Answer:
     return answer
 
 
+class _CleanConnector(aiohttp.TCPConnector):
+    """Never uses a connection again on which unasked bytes came, which aiohttp itself only sees at an answer's end.
+
+    They would be the next request's answer (HARDENING.md 1.1).
+    """
+
+    async def _get(self, key: Any, traces: Any) -> Any:
+        while (connection := await super()._get(key, traces)) is not None:
+            if not connection.protocol.should_close:
+                return connection
+            connection.close()
+        return None
+
+
 def _session() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S),
+        connector=_CleanConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         max_line_size=_MAX_FIELD,

@@ -43,5 +43,5 @@ def in_body() -> UpstreamError:
     return Truncated("the connection to the upstream broke in the middle of its answer")
 
 
-CALL_ERRORS: Final = (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError, ValueError)
-"""What a call or a read may raise."""
+CALL_ERRORS: Final = (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError, ValueError, RuntimeError)
+"""What a call or a read may raise; RuntimeError is aiohttp's word for chunks that broke while nobody was reading."""

@@ -14,6 +14,9 @@ from gateway.errors import BadRequest
 Json = dict[str, Any]
 T = TypeVar("T")
 
+_MAX_EXACT = 2**53
+"""Beyond it a float isn't one certain integer, and orjson, which reads larger integers as floats, can't write them."""
+
 _TYPE_NAMES: dict[type, str] = {
     str: "a string",
     bool: "a boolean",
@@ -85,7 +88,7 @@ class Fields:
         value = self.take(name)
         if value is None:
             return None
-        if isinstance(value, float) and value.is_integer():
+        if isinstance(value, float) and value.is_integer() and abs(value) <= _MAX_EXACT:
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int):
             reject(self.at(name), "an integer", value)

@@ -22,7 +22,7 @@ def decode(body: bytes) -> dict[str, Any]:
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise BadRequest(f"body: not valid JSON: {error.msg} at byte {error.pos}") from error
+        raise BadRequest(f"body: not valid JSON: {error.msg} at character {error.pos}") from error
     if not isinstance(value, dict):
         raise BadRequest(f"body: expected an object, got {type_name(value)}")
     if is_deeper(value, MAX_DEPTH):

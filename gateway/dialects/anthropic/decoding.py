@@ -11,7 +11,7 @@ from gateway.dialects.anthropic.encoding import PING
 from gateway.dialects.anthropic.failures import error_frame, error_in
 from gateway.dialects.anthropic.options import Options
 from gateway.dialects.base import Json
-from gateway.dialects.stream import StreamDecoder, json_object
+from gateway.dialects.stream import StreamDecoder, count, json_object, number, text, writable
 from gateway.errors import GatewayError, Malformed, Truncated
 from gateway.neutral import events as ev
 from gateway.neutral import pieces as pc
@@ -69,42 +69,44 @@ class Decoder(StreamDecoder):
         yield ev.Start(message.get("id"), message.get("model"), usage=self._learn(usage) if usage else None)
 
     def _block_start(self, body: Json) -> Iterator[pc.Piece]:
-        index, block = body["index"], body["content_block"]
+        index, block = number(body["index"]), body["content_block"]
         match block.get("type"):
             case "text":
-                yield pc.ContentPiece(BlockKind.TEXT, block.get("text") or "", index)
+                yield pc.ContentPiece(BlockKind.TEXT, text(block.get("text")), index)
                 for citation in block.get("citations") or ():
-                    yield pc.CitationPiece(citation, "anthropic", index)
+                    yield pc.CitationPiece(writable(citation), "anthropic", index)
             case "thinking":
-                yield pc.ContentPiece(BlockKind.REASONING, block.get("thinking") or "", index)
+                yield pc.ContentPiece(BlockKind.REASONING, text(block.get("thinking")), index)
                 yield from _seal(index, block.get("signature"))
             case "redacted_thinking":
-                yield pc.WholePiece(BlockKind.REDACTED, rq.OpaqueValue("anthropic", block["data"]))
+                yield pc.WholePiece(BlockKind.REDACTED, rq.OpaqueValue("anthropic", text(block["data"])))
             case "tool_use":
                 if block.get("input"):
                     self._inputs[index] = orjson.dumps(block["input"]).decode()
-                yield pc.ToolPiece(index, block.get("id") or "", block.get("name") or "")
+                yield pc.ToolPiece(index, text(block.get("id")), text(block.get("name")))
+            case str():
+                yield pc.WholePiece(BlockKind.OPAQUE, writable(block))
             case _:
-                yield pc.WholePiece(BlockKind.OPAQUE, block)
+                raise TypeError("a block without a type")
 
     def _block_delta(self, body: Json) -> Iterator[pc.Piece]:
-        index, delta = body["index"], body["delta"]
+        index, delta = number(body["index"]), body["delta"]
         match delta.get("type"):
             case "text_delta":
-                yield pc.ContentPiece(BlockKind.TEXT, delta.get("text") or "", index)
+                yield pc.ContentPiece(BlockKind.TEXT, text(delta.get("text")), index)
             case "input_json_delta":
-                if fragment := delta.get("partial_json"):
+                if fragment := text(delta.get("partial_json")):
                     self._inputs.pop(index, None)  # deltas win over a complete input in the start
                     yield pc.ToolPiece(index, fragment=fragment)
             case "thinking_delta":
-                yield pc.ContentPiece(BlockKind.REASONING, delta.get("thinking") or "", index)
+                yield pc.ContentPiece(BlockKind.REASONING, text(delta.get("thinking")), index)
             case "signature_delta":
                 yield from _seal(index, delta.get("signature"))
             case "citations_delta":
-                yield pc.CitationPiece(delta["citation"], "anthropic", index)
+                yield pc.CitationPiece(writable(delta["citation"]), "anthropic", index)
 
     def _block_stop(self, body: Json) -> Iterator[pc.Piece]:
-        index = body["index"]
+        index = number(body["index"])
         if whole := self._inputs.pop(index, ""):
             yield pc.ToolPiece(index, fragment=whole)
         yield pc.BlockEnd(index)
@@ -112,7 +114,12 @@ class Decoder(StreamDecoder):
     def _message_delta(self, body: Json) -> Iterator[pc.Piece]:
         delta = body.get("delta") or {}
         if delta.get("stop_reason") is not None:
-            self._stop = delta
+            details = delta.get("stop_details")
+            self._stop = {
+                "stop_reason": text(delta["stop_reason"]),
+                "stop_sequence": text(delta.get("stop_sequence")) or None,
+                "stop_details": writable(details) if details else None,
+            }
         if usage := body.get("usage"):
             yield self._learn(usage)
 
@@ -149,8 +156,8 @@ class Decoder(StreamDecoder):
 
 
 def _seal(index: int, signature: Any) -> Iterator[pc.Piece]:
-    if signature:
-        yield pc.SignaturePiece(rq.OpaqueValue("anthropic", signature), index)
+    if sealed := text(signature):
+        yield pc.SignaturePiece(rq.OpaqueValue("anthropic", sealed), index)
 
 
 def _load_finish(stop: Json) -> ev.Finish:
@@ -165,15 +172,15 @@ def _load_finish(stop: Json) -> ev.Finish:
 def load_usage(usage: Json) -> ev.Usage:
     """mapping.md §7.2: the whole prompt is the sum of three disjoint counters."""
     plain, write, read = (
-        usage.get(name) for name in ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+        count(usage.get(name)) for name in ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
     )
     details = usage.get("output_tokens_details") or {}
     return ev.Usage(
         input=None if plain is None else plain + (write or 0) + (read or 0),
-        output=usage.get("output_tokens"),
+        output=count(usage.get("output_tokens")),
         cache_read=read,
         cache_write=write,
-        reasoning=details.get("thinking_tokens"),
+        reasoning=count(details.get("thinking_tokens")),
         is_final=True,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Final, assert_never
 
 import orjson
@@ -69,6 +70,7 @@ class Encoder:
                     b'"delta":{"type":"text_delta","text":%s}}\n\n' % (event.index, orjson.dumps(event.text))
                 )
             case ev.ArgsDelta():
+                self._characters += len(event.fragment)
                 return _delta(event.index, {"type": "input_json_delta", "partial_json": event.fragment})
             case ev.ReasoningDelta():
                 self._characters += len(event.text)
@@ -117,8 +119,8 @@ class Encoder:
     def _start(self, start: ev.Start) -> bytes:
         """`message_start` needs a plausible prompt size: an estimate where the upstream tells none yet (pitfall 32)."""
         self._usage = self._usage.merged(start.usage or ev.Usage())
-        if self._usage.input is None:
-            self._usage = ev.Usage(input=self._request.estimate_tokens()).merged(self._usage)
+        if not self._usage.input:
+            self._usage = replace(self._usage, input=self._request.estimate_tokens())
         message: Json = {
             "id": self._id,
             "type": "message",
@@ -175,7 +177,8 @@ def _spell_finish(finish: ev.Finish) -> Json:
     reason = _REASONS[finish.reason]
     if reason == "stop_sequence" and finish.stop_sequence is None:
         reason = "end_turn"
-    spelled: Json = {"stop_reason": reason, "stop_sequence": finish.stop_sequence}
+    matched = finish.stop_sequence if reason == "stop_sequence" else None
+    spelled: Json = {"stop_reason": reason, "stop_sequence": matched}
     if reason == "refusal":
         spelled["stop_details"] = finish.detail or _REFUSAL_DETAILS
     return spelled

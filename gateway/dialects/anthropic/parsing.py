@@ -32,6 +32,7 @@ def parse(inbound: Inbound) -> rq.Request:
     choice, parallel = _tool_choice(body)
     metadata = body.object("metadata")
     output = body.object("output_config")
+    names = dict(_NAMES) if body.has("thinking") else {**_NAMES, "reasoning": "output_config.effort"}
     return rq.Request(
         model=models[0],
         aliases=models[1:],
@@ -52,7 +53,7 @@ def parse(inbound: Inbound) -> rq.Request:
         service_tier=body.string("service_tier"),
         prefill=turns[-1].role is rq.Role.ASSISTANT,
         extras={"anthropic": rest} if (rest := unknown | body.rest()) else {},
-        names=_NAMES,
+        names=names,
     )
 
 

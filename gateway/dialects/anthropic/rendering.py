@@ -9,7 +9,7 @@ from gateway.dialects.anthropic.options import SAMPLING_VERSION, Options
 from gateway.dialects.anthropic.parsing import MODES
 from gateway.dialects.base import Json, Outbound
 from gateway.dialects.report import Report, refuse_part
-from gateway.dialects.tools import arguments_object, object_schema, refuse_tool
+from gateway.dialects.tools import arguments_object, drop_choice, object_schema, refuse_tool
 from gateway.errors import BadRequest
 from gateway.neutral import request as rq
 
@@ -107,10 +107,10 @@ def _messages(request: rq.Request, report: Report) -> list[Json]:
             messages.append({"role": role, "content": blocks})
     for message in messages:
         message["content"].sort(key=lambda block: block["type"] != "tool_result")  # stable
-    if messages and messages[0]["role"] == "assistant":
+    if not messages or messages[0]["role"] == "assistant":
         messages.insert(0, {"role": "user", "content": [{"type": "text", "text": "(continue)"}]})
         report.adapt("messages", "user_inserted")
-    if messages and messages[-1]["role"] == "assistant":
+    if messages[-1]["role"] == "assistant":
         where = request.turns[-1].where or "messages"
         raise BadRequest(f"{where}: the last message must be the user's for this upstream", param=where)
     return messages
@@ -155,6 +155,7 @@ def _spell_result(result: rq.ToolResult, report: Report) -> Json:
 
 def _tools(request: rq.Request, report: Report) -> Json:
     if not request.tools:
+        drop_choice(request, report)
         return {}
     body: Json = {"tools": [_declare(tool) for tool in request.tools]}
     choice = _choose(request.tool_choice, report)

@@ -12,7 +12,7 @@ from gateway.dialects.base import Json
 from gateway.dialects.openai.encoding import KEEP_ALIVE
 from gateway.dialects.openai.failures import error_frame, raise_error_in
 from gateway.dialects.openai.options import Options
-from gateway.dialects.stream import StreamDecoder, json_object
+from gateway.dialects.stream import StreamDecoder, json_object, text
 from gateway.errors import GatewayError, Kind, Malformed, Truncated, upstream_error
 from gateway.neutral import events as ev
 from gateway.neutral import pieces as pc
@@ -75,14 +75,14 @@ class Decoder(StreamDecoder):
             yield pc.ContentPiece(BlockKind.TEXT, content if isinstance(content, str) else _joined(content))
         if refusal := delta.get("refusal"):
             self._has_content = self._has_refusal = True
-            yield pc.ContentPiece(BlockKind.REFUSAL, refusal)
+            yield pc.ContentPiece(BlockKind.REFUSAL, text(refusal))
         if calls := delta.get("tool_calls"):
             self._has_content = True
             for position, call in enumerate(calls):
                 yield _tool_piece(call, position)
         if call := delta.get("function_call"):
             self._has_content = True
-            yield pc.ToolPiece(0, name=call.get("name") or "", fragment=_fragment(call.get("arguments")))
+            yield pc.ToolPiece(0, name=text(call.get("name")), fragment=_fragment(call.get("arguments")))
 
     def _finish(self, choice: Json) -> Iterator[pc.Piece]:
         raw = choice.get("finish_reason")
@@ -141,11 +141,11 @@ def load_usage(usage: Json) -> ev.Usage:
         (
             value
             for value in (
-                details.get("cached_tokens"),
-                usage.get("cached_tokens"),
-                usage.get("prompt_cache_hit_tokens"),
+                _int(details.get("cached_tokens")),
+                _int(usage.get("cached_tokens")),
+                _int(usage.get("prompt_cache_hit_tokens")),
             )
-            if isinstance(value, int)
+            if value is not None
         ),
         None,
     )
@@ -168,7 +168,7 @@ def load_usage(usage: Json) -> ev.Usage:
 def _first_choice(choices: Any) -> Json | None:
     if not choices:
         return None
-    return next((choice for choice in choices if choice.get("index", 0) == 0), None)
+    return next((choice for choice in choices if not choice.get("index")), None)
 
 
 def _reasoning_text(delta: Json) -> str:
@@ -188,10 +188,10 @@ def _tool_piece(call: Json, position: int) -> pc.ToolPiece:
     function = call.get("function") or {}
     custom = call.get("custom")
     if custom:
-        fragment, name, kind = custom.get("input") or "", custom.get("name") or "", "custom"
+        fragment, name, kind = text(custom.get("input")), text(custom.get("name")), "custom"
     else:
-        fragment, name, kind = _fragment(function.get("arguments")), function.get("name") or "", "function"
-    return pc.ToolPiece(_int(call.get("index")), call.get("id") or "", name, fragment, kind, position)
+        fragment, name, kind = _fragment(function.get("arguments")), text(function.get("name")), "function"
+    return pc.ToolPiece(_int(call.get("index")), text(call.get("id")), name, fragment, kind, position)
 
 
 def _fragment(arguments: Any) -> str:

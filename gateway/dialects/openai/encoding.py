@@ -67,11 +67,13 @@ class Encoder:
                 return b'%s{"content":%s}%s' % (self._before, orjson.dumps(event.text), self._after)
             case ev.ArgsDelta():
                 self._call_is_empty = False
+                self._characters += len(event.fragment)
                 return self._tool_delta({"index": self._calls, "function": {"arguments": event.fragment}})
             case ev.ReasoningDelta():
                 self._characters += len(event.text)
                 return self._delta({"reasoning_content": event.text})
             case ev.RefusalDelta():
+                self._characters += len(event.text)
                 return self._delta({"refusal": event.text})
             case ev.Start():
                 self._learn(event.usage)
@@ -164,7 +166,8 @@ _FORMATS: Final = {"anthropic": "anthropic-claude-v1"}
 
 def dump_usage(usage: ev.Usage) -> Json:
     """mapping.md §7.2; the total is always recomputed."""
-    prompt, completion = usage.input or 0, usage.output or 0
+    cached = (usage.cache_read or 0) + (usage.cache_write or 0)
+    prompt, completion = max(usage.input or 0, cached), usage.output or 0
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,

@@ -20,6 +20,7 @@ _NAMES: Final[Mapping[str, str]] = {
     "user_id": "user",
     "cache_key": "prompt_cache_key",
     "reasoning": "reasoning_effort",
+    "prefill": "continue_final_message",
 }
 
 
@@ -36,6 +37,10 @@ def read(body: Fields, models: tuple[str, ...], dialect: str) -> rq.Request:
     max_tokens_name = "max_completion_tokens" if body.has("max_completion_tokens") else "max_tokens"
     legacy_max_tokens = body.integer("max_tokens", low=1)
     names = {**_NAMES, "max_tokens": max_tokens_name}
+    if body.has("safety_identifier"):
+        names["user_id"] = "safety_identifier"
+    if not body.has("tool_choice") and body.has("function_call"):
+        names["tool_choice"] = "function_call"
     options = body.object("stream_options")
     return rq.Request(
         model=models[0],

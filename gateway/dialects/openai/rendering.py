@@ -8,7 +8,7 @@ from typing import Any, Final
 from gateway.dialects.base import Json, Outbound
 from gateway.dialects.openai.options import PROFILES, SAMPLERS, Options, Profile
 from gateway.dialects.report import Report, refuse_part
-from gateway.dialects.tools import object_schema, refuse_tool
+from gateway.dialects.tools import drop_choice, object_schema, refuse_tool
 from gateway.neutral import request as rq
 
 _SENT_AS_IS: Final = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "seed", "logit_bias")
@@ -47,6 +47,8 @@ def render(request: rq.Request, model: str, options: Options) -> Outbound:
 
 def _limits(request: rq.Request, profile: Profile, report: Report) -> Json:
     body: Json = {name: value for name in _SENT_AS_IS if (value := getattr(request, name)) is not None}
+    if request.max_tokens == 0:
+        report.refuse("max_tokens", why="an answer of no tokens can't be asked of this upstream")
     if request.max_tokens is not None:
         body[profile.max_tokens] = request.max_tokens
     for name in SAMPLERS:
@@ -54,15 +56,23 @@ def _limits(request: rq.Request, profile: Profile, report: Report) -> Json:
             body[name] = getattr(request, name)
         elif name not in profile.samplers:
             report.drop(name)
-    if request.stop:
-        body["stop"] = list(request.stop[: profile.max_stops])
-        if len(request.stop) > profile.max_stops:
+    if stops := spell_stops(request, report):
+        body["stop"] = stops[: profile.max_stops]
+        if len(stops) > profile.max_stops:
             report.adapt("stop", f"first_{profile.max_stops}")
     if request.user_id is not None:
         body["user"] = request.user_id[:64]
         if len(request.user_id) > 64:
             report.adapt("user_id", "shortened")
     return body
+
+
+def spell_stops(request: rq.Request, report: Report) -> list[str]:
+    """Empty ones are refused by most servers, and match nothing (pitfall 104)."""
+    stops = [stop for stop in request.stop if stop]
+    if len(stops) < len(request.stop):
+        report.adapt("stop", "blank_removed")
+    return stops
 
 
 def _format(output: rq.JsonObjectFormat | rq.JsonSchemaFormat) -> Json:
@@ -102,8 +112,7 @@ def _tool_results(turn: rq.Turn, report: Report) -> Iterator[Json]:
 
 
 def _assistant(turn: rq.Turn, report: Report) -> Json:
-    texts = [part.text for part in turn.parts if isinstance(part, rq.Text | rq.Refusal) and part.text]
-    message: Json = {"role": "assistant", "content": "".join(texts) or None}
+    message: Json = {"role": "assistant", "content": _joined_text(turn) or None}
     calls = [_call(part) for part in turn.parts if isinstance(part, rq.ToolCall)]
     for part in turn.parts:
         if isinstance(part, rq.Reasoning | rq.RedactedReasoning):
@@ -115,6 +124,18 @@ def _assistant(turn: rq.Turn, report: Report) -> Json:
     elif message["content"] is None:
         message["content"] = ""
     return message
+
+
+def _joined_text(turn: rq.Turn) -> str:
+    """Neighbours are one text; what stood on both sides of another block is two (mapping.md §4.2)."""
+    joined, is_apart = "", False
+    for part in turn.parts:
+        if isinstance(part, rq.Text | rq.Refusal):
+            joined += "\n\n" + part.text if is_apart and joined and part.text else part.text
+            is_apart = is_apart and not part.text
+        else:
+            is_apart = True
+    return joined
 
 
 def _call(call: rq.ToolCall) -> Json:
@@ -131,6 +152,7 @@ def _text(part: rq.Part) -> str:
 def spell_tools(request: rq.Request, report: Report) -> Json:
     """The tool fields: mapping.md §5.1, §5.3. Without tools, no choice either."""
     if not request.tools:
+        drop_choice(request, report)
         return {}
     body: Json = {"tools": [_declare(tool) for tool in request.tools]}
     if request.tool_choice is not None:

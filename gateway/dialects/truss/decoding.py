@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
@@ -65,7 +66,7 @@ class AutoDecoder:
         """What was too short to be anything else was text."""
         raw, pieces = b"", list[pc.Piece]()
         if self._inner is None:
-            self._inner = _DECODERS[detect(self._held + b"\n") or "raw"](self._options, self._max_event)
+            self._inner = _DECODERS[_detect_ended(self._held)](self._options, self._max_event)
             raw, pieces = self._inner.observe(self._held)
         last_raw, last = self._inner.eof(is_framed=is_framed)
         return raw + last_raw, pieces + last
@@ -76,7 +77,11 @@ def detect(held: bytes) -> str | None:
 
     Raw text may begin with `data: ` too, so a prefix isn't enough: the first line has to be an event.
     """
-    held = held.lstrip(b"\r\n")
+    comments = _COMMENTS.match(held)
+    if comments is not None:
+        if comments.end() > _MAX_FIRST_LINE and b":" in comments[0]:
+            return "openai_sse"
+        held = held[comments.end() :]
     if not any(held.startswith(prefix[: len(held)]) for prefix in (b"data:", b"event:", b":")):
         return "raw"
     line, end, _ = held.replace(b"\r", b"\n").partition(b"\n")
@@ -84,12 +89,30 @@ def detect(held: bytes) -> str | None:
         return None if len(held) < _MAX_FIRST_LINE else "raw"
     if line.startswith(b"event:"):
         return "anthropic_sse" if line[6:].strip() in _ANTHROPIC_EVENTS else "openai_sse"
-    if line.startswith(b":"):
-        rest = held[len(line) + 1 :]
-        return detect(rest) if rest.strip(b"\r\n") else None
     return _detect_data(line[5:])
 
 
+def _detect_ended(held: bytes) -> str:
+    """What a body was that ended while it could be either: an event that was begun is a cut stream, not text."""
+    lines = held.lstrip(b"\r\n").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    found = detect(lines + b"\n") or "raw"
+    is_begun = b"\n\n" in lines or _is_begun_event(lines)  # a blank line ends a comment, and nothing that is still text
+    return "openai_sse" if found == "raw" and is_begun else found
+
+
+def _is_begun_event(line: bytes) -> bool:
+    data = line[5:].strip()
+    if not line.startswith(b"data:") or data[:1] not in (b"", b"{"):
+        return False
+    try:
+        orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return True
+    return False
+
+
+# Blank lines and whole comment lines; linear, as each character fits one alternative.
+_COMMENTS: Final = re.compile(rb"(?:[\r\n]|:[^\r\n]*[\r\n])*")
 _ANTHROPIC_EVENTS: Final = (b"message_start", b"ping", b"error")
 
 
@@ -164,10 +187,15 @@ class JsonLinesDecoder:
         whole, self._line = held[:end], held[end:]
         if len(self._line) > self._max_event:
             return b"", [ev.Failed(Malformed(f"line of more than {self._max_event} bytes"))]
-        try:
-            return whole, [piece for line in whole.splitlines() for piece in self._read(line)]
-        except GatewayError as error:
-            return b"", [ev.Failed(error)]
+        pieces: list[pc.Piece] = []
+        raw = b""
+        for line in whole.splitlines(keepends=True):
+            try:
+                pieces.extend(self._read(line))
+            except GatewayError as error:
+                return raw, [*pieces, ev.Failed(error)]
+            raw += line
+        return whole, pieces
 
     def _read(self, line: bytes) -> Iterator[pc.Piece]:
         if not line.strip() or self._is_done:

@@ -33,7 +33,7 @@ class RawEncoder:
     keep_alive = b""
 
     def encode(self, events: Iterable[ev.Event]) -> bytes:
-        """The text of these events; a tool call has no place in it and raises Unsupported."""
+        """The text of these events; a tool call has no place in it and raises Malformed."""
         texts = []
         for event in events:
             if isinstance(event, ev.TextDelta | ev.RefusalDelta):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from gateway.dialects.base import Json, Outbound
-from gateway.dialects.openai.rendering import spell_messages, spell_tools
+from gateway.dialects.openai.rendering import spell_messages, spell_stops, spell_tools
 from gateway.dialects.prompts import build_prompt, is_templated
 from gateway.dialects.report import Report
 from gateway.dialects.truss.options import Options
@@ -56,6 +56,8 @@ def _prompt_body(request: rq.Request, options: Options, report: Report) -> Json:
 
 def _params(request: rq.Request, options: Options, report: Report) -> Json:
     """Sampling fields under the model's own names, only those the client set."""
+    if request.max_tokens == 0:
+        report.refuse("max_tokens", why="an answer of no tokens can't be asked of this upstream")
     sent: Json = {"max_tokens": request.max_tokens}
     sent |= {name: getattr(request, name) for name in _SAMPLERS}
     for name in _EXTRA_SAMPLERS:
@@ -63,7 +65,7 @@ def _params(request: rq.Request, options: Options, report: Report) -> Json:
             sent[name] = getattr(request, name)
         else:
             report.drop(name)
-    sent["stop"] = _stops(request, options)
+    sent["stop"] = _stops(request, options, report)
     body: Json = {}
     for name, value in sent.items():
         wire = options.params.get(name, name)
@@ -77,7 +79,7 @@ def _params(request: rq.Request, options: Options, report: Report) -> Json:
     return body
 
 
-def _stops(request: rq.Request, options: Options) -> list[str]:
+def _stops(request: rq.Request, options: Options, report: Report) -> list[str]:
     """With the plain template a model may write the user's next line itself (truss.md §2.4, 6)."""
     is_plain = options.input == "prompt" and options.template == "plain" and options.params.get("stop") != ""
-    return [*request.stop, *(["\nUser:"] if is_plain and is_templated(request) else [])]
+    return [*spell_stops(request, report), *(["\nUser:"] if is_plain and is_templated(request) else [])]

@@ -1,0 +1,321 @@
+"""Whole answers and streams are one thing: folded, unfolded, and read by the official SDKs in strict mode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import anthropic
+import httpx2
+import openai
+import orjson
+import pytest
+from anthropic.types import Message, RawMessageDeltaEvent
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+
+from gateway.dialects import DIALECTS
+from gateway.errors import UpstreamError
+from gateway.neutral.events import BlockKind, Event, Finish, Reason, Start
+from gateway.neutral.request import OpaqueValue
+from gateway.neutral.response import Block, Response, fold
+from tests.dialects.cases import CASES, STAMP, Case, asked, dump, sequence
+
+SUCCESSES = [case for case in CASES if case.is_success]
+FAILURES = [case for case in CASES if not case.is_success]
+WITHOUT_TOOLS = [case for case in SUCCESSES if all(block.kind != "tool" for block in fold(case.events).blocks)]
+
+
+# -- one answer, two forms -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("client", ["openai", "anthropic"])
+@pytest.mark.parametrize("case", SUCCESSES, ids=str)
+def test_a_whole_answer_says_what_its_stream_says(case: Case, client: str) -> None:
+    dialect = DIALECTS[client]
+    whole = sequence(dialect.load(dump(client, case.events), dialect.options()))
+    decoder = dialect.decoder(dialect.options())
+    streamed = sequence([*decoder.feed(case.output(client)), *decoder.eof(is_framed=True)[1]])
+    expected = WHOLE[client](fold(streamed))
+    assert essence(whole, has_usage=is_counted(case)) == spelled(expected, has_usage=is_counted(case))
+
+
+@pytest.mark.parametrize("client", ["openai", "anthropic"])
+@pytest.mark.parametrize("case", SUCCESSES, ids=str)
+def test_a_client_reads_what_was_said_up_to_what_its_dialect_loses(case: Case, client: str) -> None:
+    """`Decoder` undoes `Encoder`, and `load` undoes `dump` (the test above)."""
+    dialect = DIALECTS[client]
+    decoder = dialect.decoder(dialect.options())
+    read = sequence([*decoder.feed(case.output(client)), *decoder.eof(is_framed=True)[1]])
+    expected = LOSSES[client](fold(case.events))
+    assert essence(read, has_usage=is_counted(case)) == spelled(expected, has_usage=is_counted(case))
+
+
+@pytest.mark.parametrize("case", WITHOUT_TOOLS, ids=str)
+def test_a_truss_client_gets_the_text_whole_and_streamed(case: Case) -> None:
+    answer = fold(case.events)
+    text = answer.text() + answer.text(BlockKind.REFUSAL)
+    assert dump("truss", case.events) == text
+    assert case.output("truss") == text.encode()
+
+
+def test_a_truss_client_that_sent_messages_gets_openais_object() -> None:
+    case = next(case for case in SUCCESSES if str(case) == "openai-golden")
+    request = replace(asked("truss"), form="sse")
+    truss, chat = DIALECTS["truss"], DIALECTS["openai"]
+    answer = fold(case.events)
+    assert truss.dump(answer, request, STAMP) == chat.dump(answer, asked("openai"), STAMP)
+    assert truss.encoder(request, STAMP).encode(case.events) == case.output("openai")
+
+
+def test_a_tool_call_has_no_place_in_a_raw_answer() -> None:
+    case = next(case for case in SUCCESSES if str(case) == "openai-golden")
+    with pytest.raises(UpstreamError, match="called a tool"):
+        dump("truss", case.events)
+
+
+@pytest.mark.parametrize("case", FAILURES, ids=str)
+def test_a_failed_answer_can_not_be_folded(case: Case) -> None:
+    with pytest.raises(UpstreamError):
+        fold(case.events)
+
+
+def test_a_call_cut_by_length_keeps_what_came_of_its_arguments() -> None:
+    """Pitfalls 25 and 82: whole, Anthropic needs an object, so the text is kept inside one."""
+    case = next(case for case in SUCCESSES if str(case) == "openai-length_in_call")
+    call = dump("openai", case.events)["choices"][0]["message"]["tool_calls"][0]
+    assert call["function"]["arguments"] == '{"city":"Os'
+    assert dump("anthropic", case.events)["content"][0]["input"] == {"_raw": '{"city":"Os'}
+
+
+def test_openai_leaves_unknown_usage_out_and_anthropic_estimates_it() -> None:
+    """mapping.md §7.2."""
+    response = Response(Start(), [Block(BlockKind.TEXT, "x" * 40)], Finish(Reason.STOP))
+    assert "usage" not in DIALECTS["openai"].dump(response, asked("openai"), STAMP)
+    usage = DIALECTS["anthropic"].dump(response, asked("anthropic"), STAMP)["usage"]
+    assert (usage["input_tokens"], usage["output_tokens"]) == (asked("anthropic").estimate_tokens(), 10)
+
+
+def test_an_openai_message_without_text_is_null_with_calls_and_empty_without() -> None:
+    """openai-chat.md §4; mapping.md §9.1: usage only, no content."""
+    call = Block(BlockKind.TOOL, "", id="call_a", name="now")
+    for blocks, content in (([call], None), ([], "")):
+        body = DIALECTS["openai"].dump(Response(Start(), blocks, Finish(Reason.STOP)), asked("openai"), STAMP)
+        assert body["choices"][0]["message"]["content"] == content
+        assert ("tool_calls" in body["choices"][0]["message"]) is bool(blocks)
+
+
+# -- what is compared ------------------------------------------------------------------------------------------------
+
+
+def is_counted(case: Case) -> bool:
+    """Whether the upstream told the counts; otherwise each side estimates."""
+    usage = fold(case.events).usage
+    return usage is not None and bool(usage.input) and usage.output is not None
+
+
+def essence(events: list[Event], *, has_usage: bool) -> dict[str, Any]:
+    return spelled(fold(events), has_usage=has_usage)
+
+
+def spelled(answer: Response, *, has_usage: bool) -> dict[str, Any]:
+    """What an answer says: blocks, reason and counts, but not ids and times, which are each side's own."""
+    usage = answer.usage
+    told: dict[str, Any] = {
+        "blocks": [(b.kind, argument_object(b), b.id, b.name, b.payload, b.signature) for b in answer.blocks],
+        "citations": [c.citation for block in answer.blocks for c in block.citations],
+        "finish": (answer.finish.reason, answer.finish.stop_sequence),
+    }
+    if has_usage and usage is not None:
+        told["usage"] = (usage.input, usage.output, usage.cache_read or 0, usage.cache_write or 0, usage.reasoning or 0)
+    return told
+
+
+def argument_object(block: Block) -> Any:
+    """Arguments count as what they parse to; no arguments are none."""
+    if block.kind is not BlockKind.TOOL:
+        return block.text
+    try:
+        arguments = orjson.loads(block.text or "{}")
+        return arguments.get("_raw", arguments)  # a cut call, whole: the test for it is above
+    except orjson.JSONDecodeError:
+        return block.text
+
+
+def read_by_openai(answer: Response) -> Response:
+    """What LOSSY says of OpenAI, as a rule: no seals, no citations, no foreign blocks, fewer reasons, one text."""
+    blocks = [replace(b, signature=None, citations=[]) for b in answer.blocks if b.kind not in _UNKNOWN_TO_OPENAI]
+    tools = [b for b in blocks if b.kind is BlockKind.TOOL]
+    reasons = {
+        Reason.STOP_SEQUENCE: Reason.TOOL_CALLS if tools else Reason.STOP,
+        Reason.REFUSAL: Reason.CONTENT_FILTER,
+        Reason.PAUSE: Reason.STOP,
+        Reason.CONTEXT_WINDOW: Reason.LENGTH,
+    }
+    reason = answer.finish.reason
+    return replace(answer, blocks=blocks, finish=Finish(reasons.get(reason, reason)))
+
+
+def as_one_message(answer: Response) -> Response:
+    """OpenAI's whole message has one text, in front of its calls."""
+    ranks = {BlockKind.REASONING: 0, BlockKind.TEXT: 1, BlockKind.REFUSAL: 2, BlockKind.TOOL: 3}
+    blocks: list[Block] = []
+    for block in sorted(answer.blocks, key=lambda block: ranks[block.kind]):
+        if blocks and blocks[-1].kind is block.kind and block.kind is not BlockKind.TOOL:
+            blocks[-1] = replace(blocks[-1], text=blocks[-1].text + block.text)
+        else:
+            blocks.append(block)
+    return replace(answer, blocks=blocks)
+
+
+def as_it_is(answer: Response) -> Response:
+    return answer
+
+
+WHOLE = {"openai": as_one_message, "anthropic": as_it_is}
+_UNKNOWN_TO_OPENAI = (BlockKind.REDACTED, BlockKind.OPAQUE)
+
+
+def read_by_anthropic(answer: Response) -> Response:
+    """What LOSSY says of Anthropic: refusals are text, reasoning without a seal gets one of ours."""
+    blocks = [
+        replace(b, kind=BlockKind.TEXT)
+        if b.kind is BlockKind.REFUSAL
+        else replace(b, signature=b.signature or OURS)
+        if b.kind is BlockKind.REASONING
+        else b
+        for b in answer.blocks
+    ]
+    reasons = {Reason.CONTENT_FILTER: Reason.REFUSAL}
+    reason = answer.finish.reason
+    return replace(answer, blocks=blocks, finish=replace(answer.finish, reason=reasons.get(reason, reason)))
+
+
+OURS = OpaqueValue("anthropic", "gw1.eyJvIjoiZ2F0ZXdheSIsImYiOiJub25lIn0")
+LOSSES = {"openai": read_by_openai, "anthropic": read_by_anthropic}
+
+
+# -- the official SDKs -----------------------------------------------------------------------------------------------
+
+SSE = {"content-type": "text/event-stream"}
+JSON = {"content-type": "application/json"}
+
+
+Answers = list[tuple[bytes, dict[str, str]]]
+
+
+def transport(answers: Answers) -> httpx2.MockTransport:
+    """Gives these answers, one a call."""
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        body, headers = answers.pop(0)
+        return httpx2.Response(200, headers=headers, content=body)
+
+    return httpx2.MockTransport(answer)
+
+
+@pytest.fixture(scope="module")
+def answers() -> Answers:
+    """What the SDKs' next calls are answered with."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def chat_sdk(answers: Answers) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(
+        api_key="key",
+        base_url="http://gateway/v1",
+        http_client=httpx2.Client(transport=transport(answers)),
+        max_retries=0,
+        _strict_response_validation=True,
+    ) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def message_sdk(answers: Answers) -> Iterator[anthropic.Anthropic]:
+    with anthropic.Anthropic(
+        api_key="key",
+        base_url="http://gateway",
+        http_client=httpx2.Client(transport=transport(answers)),
+        max_retries=0,
+        _strict_response_validation=True,
+    ) as client:
+        yield client
+
+
+MESSAGES: list[Any] = [{"role": "user", "content": "Hi"}]
+
+
+@pytest.mark.parametrize("case", SUCCESSES, ids=str)
+def test_openais_sdk_takes_every_chunk_and_every_whole_answer(
+    case: Case, chat_sdk: openai.OpenAI, answers: Answers
+) -> None:
+    """Strict validation; pitfalls 7, 8, 9, 15, 17, 27."""
+    answers[:] = [(case.output("openai"), SSE), (orjson.dumps(dump("openai", case.events)), JSON)]
+    chunks = list(chat_sdk.chat.completions.create(model="demo", messages=MESSAGES, stream=True))
+    whole = chat_sdk.chat.completions.create(model="demo", messages=MESSAGES)
+    assert chunks
+    assert all(isinstance(chunk, ChatCompletionChunk) for chunk in chunks)
+    assert isinstance(whole, ChatCompletion)
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+    assert text == (whole.choices[0].message.content or "")
+
+
+@pytest.mark.parametrize("case", SUCCESSES, ids=str)
+def test_openais_stream_helper_builds_the_whole_answer(case: Case, chat_sdk: openai.OpenAI, answers: Answers) -> None:
+    """Pitfalls 15, 17, 93: the helper is the strictest reader of tool calls."""
+    answer = fold(case.events)
+    if answer.finish.reason in (Reason.LENGTH, Reason.CONTENT_FILTER, Reason.REFUSAL):
+        return  # the helper raises for these by design
+    answers[:] = [(case.output("openai"), SSE)]
+    with chat_sdk.chat.completions.stream(model="demo", messages=MESSAGES) as stream:
+        final = stream.get_final_completion()
+    calls = final.choices[0].message.tool_calls or []
+    blocks = [block for block in answer.blocks if block.kind is BlockKind.TOOL]
+    assert [(call.id, call.function.name, call.function.arguments) for call in calls] == [
+        (block.id, block.name, block.text or "{}") for block in blocks
+    ]
+
+
+@pytest.mark.parametrize("case", SUCCESSES, ids=str)
+def test_anthropics_sdk_takes_every_event_and_every_whole_answer(
+    case: Case, message_sdk: anthropic.Anthropic, answers: Answers
+) -> None:
+    """Strict validation; pitfalls 16, 18, 33, 34, 89, 116."""
+    answers[:] = [(case.output("anthropic"), SSE), (orjson.dumps(dump("anthropic", case.events)), JSON)]
+    events = list(message_sdk.messages.create(model="demo", max_tokens=64, messages=MESSAGES, stream=True))
+    whole = message_sdk.messages.create(model="demo", max_tokens=64, messages=MESSAGES)
+    assert events[-1].type == "message_stop"
+    assert sum(isinstance(event, RawMessageDeltaEvent) for event in events) == 1
+    assert isinstance(whole, Message)
+
+
+@pytest.mark.parametrize("case", SUCCESSES, ids=str)
+def test_anthropics_stream_helper_builds_the_whole_answer(
+    case: Case, message_sdk: anthropic.Anthropic, answers: Answers
+) -> None:
+    answers[:] = [(case.output("anthropic"), SSE)]
+    with message_sdk.messages.stream(model="demo", max_tokens=64, messages=MESSAGES) as stream:
+        final = stream.get_final_message()
+    whole = dump("anthropic", case.events)
+    if fold(case.events).finish.reason is not Reason.LENGTH:  # cut arguments: the helper reads what it can
+        assert [_content(block.to_dict()) for block in final.content] == [_content(b) for b in whole["content"]]
+    assert final.stop_reason == whole["stop_reason"]
+    assert final.usage.output_tokens == whole["usage"]["output_tokens"]
+
+
+def _content(block: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in block.items() if value is not None and name != "parsed_output"}
+
+
+@pytest.mark.parametrize("case", FAILURES, ids=str)
+def test_the_sdks_raise_where_an_answer_failed(
+    case: Case, chat_sdk: openai.OpenAI, message_sdk: anthropic.Anthropic, answers: Answers
+) -> None:
+    """Pitfalls 43, 46, 47: the one thing that a user must notice."""
+    answers[:] = [(case.output("openai"), SSE), (case.output("anthropic"), SSE)]
+    with pytest.raises(openai.APIError):
+        list(chat_sdk.chat.completions.create(model="demo", messages=MESSAGES, stream=True))
+    with pytest.raises(anthropic.APIStatusError):
+        list(message_sdk.messages.create(model="demo", max_tokens=64, messages=MESSAGES, stream=True))

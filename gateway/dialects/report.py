@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, NoReturn
 
 from gateway.errors import Unsupported
-from gateway.neutral.request import Part, Request
+from gateway.neutral.request import FunctionTool, Part, Request
 
 
 class Report:
@@ -35,9 +35,16 @@ class Report:
         self._dropped.add(name)
 
     def drop_extras(self) -> None:
-        """Names every field that only the client's dialect knows."""
+        """Names every field that only the client's dialect knows, and what parts and tools carry beside content."""
         for extras in self._request.extras.values():
             self._dropped.update(extras)
+        for part in (*self._request.system, *self._request.parts()):
+            if getattr(part, "cache", None) is not None:
+                self._dropped.add("cache_control")
+            if getattr(part, "citations", ()):
+                self._dropped.add("citations")
+        if any(isinstance(tool, FunctionTool) and tool.is_strict for tool in self._request.tools):
+            self._dropped.add("tools.strict")
 
     def adapt(self, name: str, how: str) -> None:
         """Says that a field was changed, and how, in one word."""

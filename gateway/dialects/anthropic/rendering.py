@@ -8,8 +8,10 @@ from typing import Final
 from gateway.dialects.anthropic.options import SAMPLING_VERSION, Options
 from gateway.dialects.anthropic.parsing import MODES
 from gateway.dialects.base import Json, Outbound
+from gateway.dialects.identity import spell_user
 from gateway.dialects.report import Report, refuse_part
 from gateway.dialects.tools import arguments_object, drop_choice, object_schema, refuse_tool
+from gateway.dialects.turns import tidy
 from gateway.errors import BadRequest
 from gateway.neutral import request as rq
 
@@ -60,7 +62,7 @@ def render(request: rq.Request, model: str, options: Options) -> Outbound:
     body |= _sampling(request, options, report)
     body |= _tools(request, report)
     if request.user_id is not None:
-        body["metadata"] = {"user_id": request.user_id[:256]}
+        body["metadata"] = {"user_id": spell_user(request.user_id, 256, report, hides_personal=True)}
     if request.stream:
         body["stream"] = True
     report.drop(*_DROPPED)
@@ -96,17 +98,14 @@ def _sampling(request: rq.Request, options: Options, report: Report) -> Json:
 
 
 def _messages(request: rq.Request, report: Report) -> list[Json]:
-    """Turns merged by role, tool results first, nothing empty (mapping.md §4.2)."""
+    """Tidied turns, nothing empty in them; the first and the last are the user's (mapping.md §4.2)."""
     messages: list[Json] = []
-    for turn in request.turns:
-        role = "assistant" if turn.role is rq.Role.ASSISTANT else "user"
+    for turn in tidy(request, report):
         blocks = list(_spell_turn(turn, report))
-        if messages and messages[-1]["role"] == role:
+        if messages and messages[-1]["role"] == turn.role.value:  # what stood between them was empty
             messages[-1]["content"] += blocks
         elif blocks:
-            messages.append({"role": role, "content": blocks})
-    for message in messages:
-        message["content"].sort(key=lambda block: block["type"] != "tool_result")  # stable
+            messages.append({"role": turn.role.value, "content": blocks})
     if not messages or messages[0]["role"] == "assistant":
         messages.insert(0, {"role": "user", "content": [{"type": "text", "text": "(continue)"}]})
         report.adapt("messages", "user_inserted")
@@ -118,10 +117,7 @@ def _messages(request: rq.Request, report: Report) -> list[Json]:
 
 def _spell_turn(turn: rq.Turn, report: Report) -> Iterator[Json]:
     for part in turn.parts:
-        if turn.role is rq.Role.SYSTEM and isinstance(part, rq.Text):
-            yield {"type": "text", "text": f"<system-reminder>{part.text}</system-reminder>"}
-            report.adapt("messages", "system_in_user")
-        elif isinstance(part, rq.Reasoning | rq.RedactedReasoning):
+        if isinstance(part, rq.Reasoning | rq.RedactedReasoning):
             report.drop_name("messages.reasoning")
         else:
             yield from _spell_part(part, report)

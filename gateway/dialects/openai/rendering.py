@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from gateway.dialects.base import Json, Outbound
+from gateway.dialects.identity import spell_user
 from gateway.dialects.openai.options import PROFILES, SAMPLERS, Options, Profile
 from gateway.dialects.report import Report, refuse_part
 from gateway.dialects.tools import drop_choice, object_schema, refuse_tool
+from gateway.dialects.turns import tidy
 from gateway.neutral import request as rq
 
 _SENT_AS_IS: Final = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "seed", "logit_bias")
@@ -61,9 +63,7 @@ def _limits(request: rq.Request, profile: Profile, report: Report) -> Json:
         if len(stops) > profile.max_stops:
             report.adapt("stop", f"first_{profile.max_stops}")
     if request.user_id is not None:
-        body["user"] = request.user_id[:64]
-        if len(request.user_id) > 64:
-            report.adapt("user_id", "shortened")
+        body["user"] = spell_user(request.user_id, 64, report)
     return body
 
 
@@ -91,7 +91,7 @@ def spell_messages(request: rq.Request, report: Report) -> Iterator[Json]:
     """The conversation as chat messages (mapping.md §4)."""
     if request.system:
         yield {"role": "system", "content": "\n\n".join(text.text for text in request.system)}
-    for turn in request.turns:
+    for turn in tidy(request, report):
         if turn.role is rq.Role.ASSISTANT:
             yield _assistant(turn, report)
         else:

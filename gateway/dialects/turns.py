@@ -1,0 +1,89 @@
+"""A conversation as every upstream takes it: one result for each call, instructions in a user's turn.
+
+The rules are mapping.md §4.1 and §4.2. Clients trim their history and interrupt it; servers refuse what does not pair. Every repair is reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from gateway.dialects.report import Report
+from gateway.neutral.request import Part, Request, Role, Text, ToolCall, ToolResult, Turn
+
+_MISSING = Text("[tool result missing]")
+
+
+def tidy(request: Request, report: Report) -> list[Turn]:
+    """User and assistant turns only, the results of a call directly behind it, in the order of the calls."""
+    turns = list(_gathered(_as_user(turn, report) for turn in request.turns))
+    tidied: list[Turn] = []
+    calls: list[ToolCall] = []
+    for turn in turns:
+        if turn.role is Role.ASSISTANT:
+            tidied.extend(_unanswered(calls, report))
+            calls = [part for part in turn.parts if isinstance(part, ToolCall)]
+            tidied.append(turn)
+        else:
+            tidied.append(replace(turn, parts=tuple(_paired(turn.parts, calls, report))))
+            calls = []
+    return tidied
+
+
+def _as_user(turn: Turn, report: Report) -> Turn:
+    """Instructions in mid-conversation become a reminder from the user: most servers know leading ones only."""
+    if turn.role is not Role.SYSTEM:
+        return turn
+    report.adapt("messages", "system_in_user")
+    parts = (
+        replace(part, text=f"<system-reminder>{part.text}</system-reminder>") if isinstance(part, Text) else part
+        for part in turn.parts
+    )
+    return replace(turn, role=Role.USER, parts=tuple(parts))
+
+
+def _gathered(turns: Iterable[Turn]) -> Iterator[Turn]:
+    """Neighbours of one role become one turn, so that all results of a turn stand together."""
+    last: Turn | None = None
+    for turn in turns:
+        if last is not None and last.role is turn.role:
+            last = replace(last, parts=last.parts + turn.parts)
+            continue
+        if last is not None:
+            yield last
+        last = turn
+    if last is not None:
+        yield last
+
+
+def _paired(parts: tuple[Part, ...], calls: list[ToolCall], report: Report) -> Iterator[Part]:
+    """One result for each call, first; results that no call asked for become text."""
+    results: dict[str, Part] = {
+        part.call_id: part for part in parts if isinstance(part, ToolResult)
+    }  # the last of duplicates
+    if len(results) < sum(isinstance(part, ToolResult) for part in parts):
+        report.adapt("messages", "tool_result_repeated")
+    for call in calls:
+        yield results.pop(call.id) if call.id in results else _missing(call, report)
+    for part in parts:
+        if not isinstance(part, ToolResult):
+            yield part
+        elif results.get(part.call_id) is part:
+            yield from _orphan(part, report)
+
+
+def _orphan(result: ToolResult, report: Report) -> Iterator[Part]:
+    report.adapt("messages", "tool_result_as_text")
+    yield Text(f"Tool result for {result.call_id}:", where=result.where)
+    yield from result.parts
+
+
+def _unanswered(calls: list[ToolCall], report: Report) -> Iterator[Turn]:
+    """A turn of results for calls that the assistant's next turn ignores."""
+    if calls:
+        yield Turn(Role.USER, tuple(_missing(call, report) for call in calls))
+
+
+def _missing(call: ToolCall, report: Report) -> ToolResult:
+    report.adapt("messages", "tool_result_synthesised")
+    return ToolResult(call.id, (_MISSING,), is_error=True, where=call.where)

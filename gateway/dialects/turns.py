@@ -1,6 +1,7 @@
 """A conversation as every upstream takes it: one result for each call, instructions in a user's turn.
 
-The rules are mapping.md §4.1 and §4.2. Clients trim their history and interrupt it; servers refuse what does not pair. Every repair is reported.
+The rules are mapping.md §4.1 and §4.2. Clients trim their history and interrupt it; servers refuse what does not pair.
+Every repair is reported.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -86,15 +87,22 @@ class Upstreams:
     ) -> AsyncIterator[Answer]:
         """POSTs a JSON body. Raises UpstreamError before a usable response head; closes the response at the end."""
         request = self._request(upstream, path, body, headers, connect_s)
-        try:
-            response = await self._client.send(request, stream=True)
-        except failures.CALL_ERRORS as error:
-            raise failures.before_head(error) from error
+        response = await self._send(request)
         try:
             stream = aiter(response.stream)  # type: ignore[arg-type]  # an AsyncByteStream, as it was asked for
             yield _checked(Answer(response.status_code, response.headers, stream))
         finally:
             await response.aclose()
+
+    async def _send(self, request: httpx.Request) -> httpx.Response:
+        """The response head. A kept connection that the peer had closed in the meantime costs no attempt."""
+        while True:
+            _is_reused.set(False)
+            try:
+                return await self._client.send(request, stream=True)
+            except failures.CALL_ERRORS as error:
+                if not (_is_reused.get() and failures.is_stale(error)):
+                    raise failures.before_head(error) from error
 
     def _request(
         self, upstream: Upstream, path: str, body: Mapping[str, object], headers: Mapping[str, str], connect_s: float
@@ -155,14 +163,25 @@ class _CleanConnector(aiohttp.TCPConnector):
 
     async def _get(self, key: Any, traces: Any) -> Any:
         while (connection := await super()._get(key, traces)) is not None:
-            if not connection.protocol.should_close:
+            if connection.protocol is not None and not connection.protocol.should_close:
                 return connection
             connection.close()
         return None
 
 
+_is_reused: ContextVar[bool] = ContextVar("is_reused", default=False)
+"""Whether the call of this task went out on a kept connection."""
+
+
+async def _note_reuse(*_: object) -> None:
+    _is_reused.set(True)
+
+
 def _session() -> aiohttp.ClientSession:
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_reuseconn.append(_note_reuse)
     return aiohttp.ClientSession(
+        trace_configs=[trace],
         connector=_CleanConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,

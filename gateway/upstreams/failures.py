@@ -38,6 +38,13 @@ def before_head(error: BaseException) -> UpstreamError:
     return Unreachable("the call to the upstream failed")
 
 
+def is_stale(error: BaseException) -> bool:
+    """Whether the peer dropped the connection without a word, as servers do with one that was idle too long."""
+    return isinstance(error.__cause__, (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)) and not isinstance(
+        error.__cause__, aiohttp.ClientConnectorError
+    )
+
+
 def in_body() -> UpstreamError:
     """Any error while a body is read: it ended before its length, its last chunk, or its time."""
     return Truncated("the connection to the upstream broke in the middle of its answer")

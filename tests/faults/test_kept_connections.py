@@ -1,0 +1,32 @@
+"""A connection that the upstream closed while it was idle costs no request."""
+
+from __future__ import annotations
+
+from tests.faults.callers import OPENAI_CALLER, ask
+from tests.faults.harness import Gateway
+from tests.faults.hostile_upstream import HostileUpstream, Peer, Seen
+from tests.faults.voices import OPENAI, sized
+
+
+async def answers_whole(peer: Peer, seen: Seen) -> None:
+    await peer.send(sized(OPENAI.whole("fine")))
+
+
+async def hangs_up(peer: Peer, seen: Seen) -> None:
+    peer.close()
+
+
+def test_a_kept_connection_that_the_upstream_drops_is_replaced_by_a_new_one(
+    upstream: HostileUpstream, gateway: Gateway
+) -> None:
+    upstream.perform(answers_whole, hangs_up, answers_whole)
+    request = OPENAI_CALLER.request("openai", stream=False)
+    assert [ask(gateway.port, request).status for _ in range(2)] == [200, 200]
+    assert len(upstream.requests) == 3  # the second of them went out on the kept connection, in vain
+    assert [line["attempts"] for line in gateway.lines] == [1, 1]
+
+
+def test_a_new_connection_that_the_upstream_drops_is_a_failure(upstream: HostileUpstream, gateway: Gateway) -> None:
+    upstream.perform(hangs_up)
+    assert ask(gateway.port, OPENAI_CALLER.request("openai", stream=False)).status == 502
+    assert len(upstream.requests) == 1

@@ -254,6 +254,8 @@ class Attempt:
         }
         if self._decoder is not None and not self._decoder.proves_end:
             headers["x-gateway-completeness"] = "unverifiable"
+            if self._dialect is not self._call.dialect:  # such a wire counts no tokens either (truss.md §2.4)
+                headers["x-gateway-usage"] = "estimated"
         if self._dialect is self._call.dialect and self._answer is not None:
             headers |= {name: _plain(value) for name, value in self._answer.headers.items() if _is_passed_on(name)}
         return headers

@@ -605,3 +605,9 @@ def test_a_body_that_is_no_chat_can_be_forwarded_and_nothing_else() -> None:
     assert request.own_dialect_only is not None
     assert request.own_dialect_only.param == "prompt"
     assert render(parse("truss", predict()), "truss", input="prompt").body == {"prompt": "Hi"}
+
+
+@pytest.mark.parametrize("asks", [True, False])
+def test_a_truss_engine_is_asked_for_usage_where_the_operator_says_so(asks: bool) -> None:
+    outbound = render(parse("openai", chat(stream=True)), "truss", include_usage=asks)
+    assert ("stream_options" in outbound.body) is asks

@@ -242,3 +242,17 @@ def test_the_next_call_after_a_broken_one_works(gw: World) -> None:
     with pytest.raises(openai.APIError):
         OpenAIClient().stream(gw.url, route_name("openai", faulty("cut@3")), PROMPT)
     assert OpenAIClient().stream(gw.url, route_name("openai", faulty("no_done")), PROMPT).text == HAIKU
+
+
+@pytest.mark.parametrize(("client", "is_told"), [("openai", True), ("anthropic", True), ("truss", False)])
+def test_a_client_of_raw_text_is_told_that_its_token_counts_are_estimates(
+    gw: World, client: str, is_told: bool
+) -> None:
+    model, messages = route_name("raw", faulty("close@3")), [{"role": "user", "content": PROMPT}]
+    url, body = {
+        "openai": (f"{gw.url}/v1/chat/completions", {"model": model, "messages": messages, "stream": True}),
+        "anthropic": (f"{gw.url}/v1/messages", {"model": model, "messages": messages, "max_tokens": 9, "stream": True}),
+        "truss": (predict_url(gw.url, model), {"prompt": PROMPT, "stream": True}),
+    }[client]
+    told = requests.post(url, json=body, timeout=PATIENCE_S)
+    assert (told.headers.get("x-gateway-usage") == "estimated") is is_told

@@ -19,6 +19,7 @@ class Options:
     params: renames, as `{max_tokens: max_new_tokens}`; a name renamed to "" is never sent.
     accepts: further sampling fields the model reads. extra_body: fields added to every translated call.
     stream_format: what it streams; `auto` finds out. text_path: where the text is in a JSON answer, as `data.0.text`.
+    include_usage: whether a streaming engine is asked for usage with `stream_options`.
     jsonl_done: the field that is true in the last line. raw_eof: `refuse` collects raw text upstream, where a
     failure shows as a status, and streams it in one piece.
     """
@@ -30,5 +31,6 @@ class Options:
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     stream_format: StreamFormat = "auto"
     text_path: str = ""
+    include_usage: bool = False
     jsonl_done: str = "done"
     raw_eof: Literal["trust", "refuse"] = "trust"

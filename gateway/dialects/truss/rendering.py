@@ -36,6 +36,8 @@ def render(request: rq.Request, model: str, options: Options) -> Outbound:
     body = _prompt_body(request, options, report) if options.input == "prompt" else _messages_body(request, report)
     if request.stream:
         body["stream"] = True
+        if options.include_usage:
+            body["stream_options"] = {"include_usage": True}
     body |= _params(request, options, report)
     body |= options.extra_body
     report.drop("top_logprobs", "verbosity", "cache_key", "metadata", "service_tier", "user_id")

@@ -51,6 +51,7 @@ KIND_OF_STATUS: dict[int, Kind] = {
     415: Kind.INVALID_REQUEST,
     422: Kind.INVALID_REQUEST,
     429: Kind.RATE_LIMIT,
+    499: Kind.UPSTREAM,
     503: Kind.OVERLOADED,
     504: Kind.TIMEOUT,
     529: Kind.OVERLOADED,

@@ -21,6 +21,8 @@ from gateway.relay.watchdog import Watchdog
 from gateway.telemetry.timeline import Timeline
 from gateway.upstreams.client import Answer
 
+_FLOOD: Final = 8 * 1024
+"""Bytes of one read that say there is more where it came from: half of what the transport hands out at most."""
 _REST_S: Final = 0.1
 """How long the end of a finished body is waited for, so that its connection can be used again."""
 
@@ -63,6 +65,8 @@ class Pump:
                 await self._deliver(self._carrier.feed(chunk))
             while not self.relay.is_over and (chunk := await answer.next()) is not None:
                 await self._deliver(self._carrier.feed(chunk))
+                if len(chunk) >= _FLOOD:
+                    await asyncio.sleep(0)  # one that never has to wait would let nobody else have a turn
         except UpstreamError as error:
             if self.relay.is_over:
                 raise

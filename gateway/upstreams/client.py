@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-import aiohttp
 import httpx
 import orjson
 from httpx_aiohttp import AiohttpTransport
 
 from gateway.config import Upstream
 from gateway.errors import GatewayError, Malformed, UpstreamError
-from gateway.upstreams import failures
+from gateway.upstreams import connections, failures
 
 _CREDENTIALS: Final[Mapping[str, tuple[str, str]]] = {
     "bearer": ("authorization", "Bearer {}"),
@@ -25,10 +23,6 @@ _CREDENTIALS: Final[Mapping[str, tuple[str, str]]] = {
 _USER_AGENT: Final = "triglot"
 _MAX_ERROR_BODY: Final = 64 * 1024
 """Bytes read of a refusal; messages are cut far shorter."""
-_MAX_FIELD: Final = 16 * 1024
-"""Bytes of one header field of a response: twice what common servers send at most."""
-_KEEP_ALIVE_S: Final = 30.0
-"""Shorter than the idle limit of common servers, so that a connection is rarely closed under a request."""
 
 
 @dataclass(slots=True)
@@ -72,7 +66,7 @@ class Upstreams:
     def __init__(self, mounts: Mapping[str, httpx.AsyncBaseTransport] | None = None) -> None:
         """`mounts`: transports for URL schemes of our own, as `simulator://`."""
         self._client = httpx.AsyncClient(
-            transport=AiohttpTransport(client=_session),
+            transport=AiohttpTransport(client=connections.session),
             mounts=dict(mounts or {}),
             follow_redirects=False,
             trust_env=False,
@@ -97,11 +91,11 @@ class Upstreams:
     async def _send(self, request: httpx.Request) -> httpx.Response:
         """The response head. A kept connection that the peer had closed in the meantime costs no attempt."""
         while True:
-            _is_reused.set(False)
+            connections.is_reused.set(False)
             try:
                 return await self._client.send(request, stream=True)
             except failures.CALL_ERRORS as error:
-                if not (_is_reused.get() and failures.is_stale(error)):
+                if not (connections.is_reused.get() and failures.is_stale(error)):
                     raise failures.before_head(error) from error
 
     def _request(
@@ -153,39 +147,3 @@ def _checked(answer: Answer) -> Answer:
     if encoding != "identity":
         raise Malformed("the upstream answered with a compressed body, though only identity was asked for")
     return answer
-
-
-class _CleanConnector(aiohttp.TCPConnector):
-    """Never uses a connection again on which unasked bytes came, which aiohttp itself only sees at an answer's end.
-
-    They would be the next request's answer (HARDENING.md 1.1).
-    """
-
-    async def _get(self, key: Any, traces: Any) -> Any:
-        while (connection := await super()._get(key, traces)) is not None:
-            if connection.protocol is not None and not connection.protocol.should_close:
-                return connection
-            connection.close()
-        return None
-
-
-_is_reused: ContextVar[bool] = ContextVar("is_reused", default=False)
-"""Whether the call of this task went out on a kept connection."""
-
-
-async def _note_reuse(*_: object) -> None:
-    _is_reused.set(True)
-
-
-def _session() -> aiohttp.ClientSession:
-    trace = aiohttp.TraceConfig()
-    trace.on_connection_reuseconn.append(_note_reuse)
-    return aiohttp.ClientSession(
-        trace_configs=[trace],
-        connector=_CleanConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,
-        max_line_size=_MAX_FIELD,
-        max_field_size=_MAX_FIELD,
-        trust_env=False,
-    )

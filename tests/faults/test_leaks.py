@@ -1,0 +1,93 @@
+"""After hundreds of faulty requests, descriptors and tasks are back to where they were (HARDENING.md §2, soak)."""
+
+from __future__ import annotations
+
+import os
+
+from tests.faults.callers import CALLERS, calling
+from tests.faults.harness import Gateway, configuration, gateway_in_thread, measure
+from tests.faults.hostile_upstream import HostileUpstream, Peer, Play, Seen, until
+from tests.faults.voices import (
+    LAST_CHUNK,
+    TEXT,
+    VOICES,
+    Voice,
+    answers,
+    chunk,
+    hangs_after,
+    hangs_up_after,
+    says,
+    sized,
+)
+
+
+def resets_after(*parts: bytes) -> Play:
+    async def play(peer: Peer, seen: Seen) -> None:
+        await peer.send(*parts)
+        peer.reset()
+
+    return play
+
+
+def faults(voice: Voice) -> list[Play]:
+    return [
+        answers(voice),
+        hangs_up_after(voice.first()),
+        resets_after(voice.first()),
+        resets_after(),
+        hangs_after(voice.head),
+        says(sized(b"{}", 500)),
+        says(sized(voice.whole(TEXT)) + b"stray bytes"),
+        says(voice.first() + chunk(b"data: {oops\n\n") + LAST_CHUNK),
+        hangs_up_after(b"no http at all\r\n\r\n"),
+        says(sized(b"x", 301)),
+    ]
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def cause_trouble(upstream: HostileUpstream, gateway: Gateway) -> int:
+    """Every fault with every kind of client; some of them leave at once."""
+    count = 0
+    for voice in VOICES:
+        for play in faults(voice):
+            for caller in CALLERS:
+                upstream.perform(play)
+                stream = count % 3 != 0
+                with calling(gateway.port, caller.request(f"quick-{voice.upstream}", stream=stream)) as call:
+                    if count % 4 and not (play.__qualname__.startswith("hangs_after") and not stream):
+                        call.read_reply()
+                    else:
+                        upstream.wait_for_requests(1)
+                count += 1
+                upstream.requests.clear()
+    return count
+
+
+def test_hundreds_of_faulty_requests_leave_nothing_behind(upstream: HostileUpstream) -> None:
+    with gateway_in_thread(configuration(upstream.port)) as gateway:
+        cause_trouble(upstream, gateway)
+        upstream.reset()
+        gateway.forget()
+        settle(gateway)
+        tasks, files = gateway.tasks, descriptors()
+        count = sum(cause_trouble(upstream, gateway) for _ in range(2))
+        measure("faulty requests in the leak check", count)
+        upstream.reset()
+        gateway.forget()
+        until(lambda: gateway.tasks <= tasks, f"the tasks are back to {tasks}", 5)
+        until(lambda: descriptors() <= files, f"the descriptors are back to {files}", 5)
+        assert not gateway.failures
+
+
+def settle(gateway: Gateway) -> None:
+    """Until two looks, some time apart, see the same."""
+    seen: list[tuple[int, int]] = []
+
+    def is_steady() -> bool:
+        seen.append((gateway.tasks, descriptors()))
+        return len(seen) > 50 and len(set(seen[-50:])) == 1
+
+    until(is_steady, "the gateway came to rest")

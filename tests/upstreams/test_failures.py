@@ -1,0 +1,84 @@
+"""What went wrong on the way to an upstream, as our errors."""
+
+from __future__ import annotations
+
+import ssl
+
+import aiohttp
+import httpx
+import pytest
+from aiohttp.client_reqrep import ConnectionKey
+
+from gateway.errors import Malformed, TooSlow, Truncated, Unreachable, UpstreamError
+from gateway.upstreams.failures import CALL_ERRORS, before_head, in_body
+
+ADDRESS = "10.1.2.3"
+
+
+def connector_error() -> aiohttp.ClientConnectorError:
+    key = ConnectionKey(ADDRESS, 443, True, True, None, None, None)
+    return aiohttp.ClientConnectorError(key, OSError(111, f"refused by {ADDRESS}"))
+
+
+def caused_by(error: Exception, cause: Exception) -> Exception:
+    """As httpx-aiohttp raises it."""
+    error.__cause__ = cause
+    return error
+
+
+def response_error(message: str) -> aiohttp.ClientResponseError:
+    return aiohttp.ClientResponseError(None, (), status=400, message=message)  # type: ignore[arg-type]
+
+
+CASES: dict[str, tuple[Exception, UpstreamError]] = {
+    "no connection in time": (
+        caused_by(httpx.ConnectTimeout("x"), aiohttp.ConnectionTimeoutError(ADDRESS)),
+        TooSlow("the upstream did not accept a connection in time"),
+    ),
+    "refused": (caused_by(httpx.ConnectError("x"), connector_error()), Unreachable("no connection to the upstream")),
+    "closed before the head, which httpx-aiohttp calls a connect timeout": (
+        caused_by(httpx.ConnectTimeout("x"), aiohttp.ServerDisconnectedError(ADDRESS)),
+        Unreachable("the upstream closed the connection before it answered"),
+    ),
+    "reset": (
+        caused_by(httpx.ReadError("x"), aiohttp.ClientOSError(104, ADDRESS)),
+        Unreachable("the connection to the upstream broke before it answered"),
+    ),
+    "no HTTP": (response_error(ADDRESS), Malformed("the upstream's response head is not valid HTTP")),
+    "aiohttp's own": (aiohttp.ClientPayloadError(ADDRESS), Unreachable("the call to the upstream failed")),
+    "a scheme nobody speaks": (
+        httpx.UnsupportedProtocol(ADDRESS),
+        Unreachable("the upstream's URL can't be called"),
+    ),
+    "httpx's timeout": (httpx.ReadTimeout(ADDRESS), TooSlow("the upstream did not answer in time")),
+    "httpx's own": (httpx.RemoteProtocolError(ADDRESS), Unreachable("the call to the upstream failed")),
+    "the system's": (ConnectionResetError(104, ADDRESS), Unreachable("no connection to the upstream")),
+    "TLS": (ssl.SSLError(1, ADDRESS), Unreachable("no connection to the upstream")),
+    "a value that is none": (ValueError(ADDRESS), Malformed("the upstream's response head is not valid HTTP")),
+    "anything else": (KeyError(ADDRESS), Unreachable("the call to the upstream failed")),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_an_error_of_the_call_has_its_own_class_and_words(case: str) -> None:
+    """The first row of the table that fits decides; libraries' texts, which may hold addresses, are never repeated."""
+    error, ours = CASES[case]
+    assert before_head(error) == ours
+    assert ADDRESS not in before_head(error).message
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_another_target_may_be_tried_after_any_of_them(case: str) -> None:
+    assert before_head(CASES[case][0]).is_retryable
+
+
+def test_a_body_that_breaks_was_cut() -> None:
+    """mapping.md §9: a cut stream never looks finished."""
+    assert in_body() == Truncated("the connection to the upstream broke in the middle of its answer")
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case != "anything else"])
+def test_what_libraries_raise_is_caught(case: str) -> None:
+    """And what is our own fault, as a KeyError, is not."""
+    assert isinstance(CASES[case][0], CALL_ERRORS)
+    assert not isinstance(CASES["anything else"][0], CALL_ERRORS)

@@ -33,9 +33,6 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_.=-]{1,80}")
 _VALUE: Final = re.compile(r"[!-~][ -~]{0,1023}")
 _MAX_NAMES: Final = 32
 """Names in one report header; a body may hold thousands of unknown fields."""
-_PASSED_ON: Final = ("openai-processing-ms", "openai-version", "retry-after")
-_PASSED_ON_PREFIXES: Final = ("x-ratelimit-", "anthropic-ratelimit-")
-"""Headers a client of the upstream's own dialect gets to see; everything else of the upstream stays here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,17 +254,17 @@ class Attempt:
             if self._dialect is not self._call.dialect:  # such a wire counts no tokens either (truss.md §2.4)
                 headers["x-gateway-usage"] = "estimated"
         if self._dialect is self._call.dialect and self._answer is not None:
-            headers |= {name: _plain(value) for name, value in self._answer.headers.items() if _is_passed_on(name)}
+            headers |= {
+                name: _plain(value)
+                for name, value in self._answer.headers.items()
+                if name.startswith(self._dialect.passed_on)
+            }
         return headers
 
 
 def _plain(value: str, otherwise: str = "") -> str:
     """A header's value as it came, if it is one that may be sent on."""
     return value if _VALUE.fullmatch(value) else otherwise
-
-
-def _is_passed_on(name: str) -> bool:
-    return name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIXES)
 
 
 def _listed(names: tuple[str, ...]) -> str:

@@ -160,6 +160,8 @@ class Dialect:
     auth: str
     """How the credential is sent where the operator does not say: `bearer`, `api-key`, `x-api-key` or `none`."""
     id_header: str = "x-request-id"
+    passed_on: tuple[str, ...] = ("retry-after",)
+    """How the headers begin that a client of this dialect gets to see of an upstream of this dialect; no others."""
     lends: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
     """Paths of this API that speak another dialect, by that dialect's name."""
     unbuilt: tuple[Path, ...] = ()

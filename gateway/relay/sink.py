@@ -39,7 +39,6 @@ class Sink:
             await self._send_head(self._head(start))
         else:
             self._collected.clear()  # of an earlier attempt that broke
-            self._size = 0
             self._room = self._max_answer
 
     async def write(self, data: bytes) -> None:

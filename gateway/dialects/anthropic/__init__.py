@@ -35,6 +35,7 @@ DIALECT: Final = Dialect(
     options=Options,
     auth="x-api-key",
     id_header="request-id",
+    passed_on=("retry-after", "anthropic-ratelimit-"),
     lossy=(
         ("refusals of OpenAI models", "text, with stop_reason refusal"),
         ("penalties, seed, logit_bias, logprobs and other sampling fields", "dropped, and named"),

@@ -34,6 +34,7 @@ DIALECT: Final = Dialect(
     load_error=load_error,
     options=Options,
     auth="bearer",
+    passed_on=("retry-after", "x-ratelimit-", "openai-processing-ms", "openai-version"),
     lossy=(
         ("signatures and redacted reasoning", "in reasoning_details, for clients that echo it"),
         ("citations", "dropped"),

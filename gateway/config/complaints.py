@@ -14,7 +14,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
-from gateway.settings_file import Path, Problem, Settings
+from gateway.config.settings_file import Path, Problem, Settings
 
 # Complaints that only follow from another one.
 _ECHOES: Final = {"default_factory_not_called"}

@@ -31,30 +31,12 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
-from gateway import settings_file
-from gateway.address import Address, HostSuffix, is_loopback
-from gateway.complaints import flaw, flaw_at, hint, only, problems
+from gateway.config import settings_file
+from gateway.config.address import Address, HostSuffix, is_loopback
+from gateway.config.complaints import flaw, flaw_at, hint, only, problems
+from gateway.config.settings_file import ConfigError, Problem, Settings
+from gateway.config.units import Bytes, Seconds, SecondsOrNone
 from gateway.dialects import DIALECTS
-from gateway.settings_file import ConfigError, Problem, Settings
-from gateway.units import Bytes, Seconds, SecondsOrNone
-
-__all__ = [
-    "Config",
-    "ConfigError",
-    "Route",
-    "Server",
-    "Target",
-    "Timeouts",
-    "Upstream",
-    "WeightedTarget",
-    "hint",
-    "is_loopback",
-    "load",
-    "parse",
-    "schema",
-    "summary",
-    "warnings",
-]
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Config:

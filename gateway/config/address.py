@@ -9,7 +9,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator
 
-from gateway.complaints import flaw
+from gateway.config.complaints import flaw
 
 _SCHEMES: Final = ("http", "https", "simulator")
 

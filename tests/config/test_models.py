@@ -13,11 +13,11 @@ from typing import Any, Literal
 import pytest
 from pydantic import ValidationError
 
-from gateway import config as module
 from gateway.config import Config, ConfigError, Timeouts, load, parse, schema, summary, warnings
+from gateway.config import models as module
 from gateway.dialects import DIALECTS
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 SECRET = "sk-canary-5f2d"
 ENVIRON = {"KEY": SECRET}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.settings_file import MAX_FILE_BYTES, ConfigError, Problem, Settings, meant, read, spelled
+from gateway.config.settings_file import MAX_FILE_BYTES, ConfigError, Problem, Settings, meant, read, spelled
 
 
 def settings(text: str | bytes, **environ: str) -> Settings:

@@ -36,6 +36,7 @@ Refuse = Callable[[str, GatewayError], tuple[int, bytes]]
 FRESH_S: Final = 15.0  # a connection that never said a word; shorter than keep-alive, as nobody has paid for it yet
 LINGER_S: Final = 5.0  # reading on after a refusal, so that no reset overtakes it; nginx's lingering_timeout
 BODY_STEP: Final = 1024  # bytes a body must grow by to win more time; a drip of single bytes wins none
+UNSENT: Final = 32 * 1024  # bytes waiting for a client before its relay waits too; half of what asyncio allows
 MAX_PIPELINED: Final = 16  # requests waiting behind the one being answered; SDKs send none
 
 HOST: Final = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
@@ -115,6 +116,7 @@ class Connection(HttpToolsProtocol):
         """Start the clock."""
         super().connection_made(transport)
         self.flow = _Flow(transport, self._resumed)
+        transport.set_write_buffer_limits(UNSENT)
         self._enter(Phase.FRESH)
 
     def connection_lost(self, exc: Exception | None) -> None:

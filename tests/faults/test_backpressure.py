@@ -47,7 +47,6 @@ def test_fifty_stalled_readers_cost_little_and_hold_their_upstreams_back(
         await peer.flood(flood)
 
     warm_up(process, upstream, caller, voice)
-    upstream.peers.clear()
     before = process.memory
     upstream.perform(endless)
     with ExitStack() as clients:

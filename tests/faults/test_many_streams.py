@@ -37,7 +37,8 @@ async def echoes_in_five_steps(peer: Peer, seen: Seen) -> None:
     """What identifies the request comes back in pieces, all streams overlapping."""
     voice = VOICE_OF[seen.target]
     body = orjson.loads(seen.body)
-    name = body.get("prompt") or body["messages"][-1]["content"]
+    asked = body.get("prompt") or body["messages"][-1]["content"]
+    name = asked if isinstance(asked, str) else asked[0]["text"]
     await peer.send(voice.head, chunk(voice.opening), chunk(voice.token("Salt ")))
     await peer.released()
     for part in (*name, "."):

@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 
 .PHONY: serve test test-all check goldens clean
 
-serve: $(STAMP)          ## start the gateway on the built-in simulator
+serve: $(VENV)/.runs     ## start the gateway on the built-in simulator
 	$(BIN)/triglot serve
 
 test: $(STAMP)           ## all tests but the slow ones
@@ -28,10 +28,15 @@ goldens: $(STAMP)        ## write the expected files of the transcripts anew; re
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
 
-$(STAMP): pyproject.toml
+$(VENV)/.runs: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e .
+	@touch $@
+
+$(STAMP): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[dev]"
+	@touch $@ $(VENV)/.runs
+
+$(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Triglot needs Python 3.11 or newer; PYTHON=python3.12 make ... picks another one"; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
-		{ echo "python3 has no venv module: apt install python3-venv"; exit 1; }
-	$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[dev]"
-	@touch $@
+	@$(PYTHON) -m venv $(VENV) || { echo "python3 has no venv module: apt install python3-venv"; exit 1; }

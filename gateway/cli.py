@@ -32,6 +32,9 @@ _config_option = click.option(
     show_default=True,
     help="The routes file.",
 )
+_FAULTS = "\b\nFaults, as fault=NAME or fault=NAME@N:\n" + "\n".join(
+    f"  {name:13} {what}" for name, what in sc.FAULTS.items()
+)
 console = Console()
 stderr = Console(stderr=True)
 
@@ -58,8 +61,8 @@ def serve(path: Path, host: str | None, port: int | None, is_open: bool) -> None
             "upstream credit. Listen on 127.0.0.1, or say --open if something in front checks who calls."
         )
     _log_to_stderr()
-    _welcome(config, settings)
-    server.run(app.build(config.model_copy(update={"server": settings})), settings, app.refuse)
+    gateway = app.build(config.model_copy(update={"server": settings}))
+    server.run(gateway, settings, app.refuse, on_ready=lambda: _welcome(config, settings))
 
 
 @main.command()
@@ -83,18 +86,14 @@ def print_schema() -> None:
     click.echo(orjson.dumps(schema(), option=orjson.OPT_INDENT_2))
 
 
-@main.command()
+@main.command(epilog=_FAULTS)
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", type=click.IntRange(0, 65535), default=8081, show_default=True)
 @click.option(
     "--script", default="", metavar="QUERY", help="What to say and how to fail: ttft=200ms&tps=20&fault=cut@3"
 )
 def simulate(host: str, port: int, script: str) -> None:
-    """Serve the simulator: an upstream in any dialect that needs no model and no key.
-
-    \b
-    Faults, as fault=NAME or fault=NAME@N, in --script or in a model name behind `?`:
-    """
+    """Serve the simulator: an upstream in any dialect that needs no model and no key."""
     try:
         base = sc.read(script)
     except BadRequest as error:
@@ -103,11 +102,6 @@ def simulate(host: str, port: int, script: str) -> None:
     _log_to_stderr()
     console.print(f"simulating on http://{host}:{port}/v1/chat/completions, /v1/messages and /predict")
     server.run(SimulatorApp(base), settings, app.refuse)
-
-
-simulate.help = (
-    (simulate.help or "") + "\n\n\b\n" + "\n".join(f"  {name:13} {what}" for name, what in sc.FAULTS.items())
-)
 
 
 def _loaded(path: Path) -> Config:
@@ -138,7 +132,9 @@ def _welcome(config: Config, settings: ServerSettings) -> None:
     model = "demo" if "demo" in exact else (exact or ["MODEL"])[0]
     ask = '"messages":[{"role":"user","content":"Write a haiku about the ocean."}],"stream":true'
     prompt = '"prompt":"Write a haiku about the ocean.","stream":true'
-    console.print(f"[bold]triglot[/bold] listens on {base}, routes: {', '.join(config.routes)}", highlight=False)
+    console.print(
+        f"[bold]triglot[/bold] listens on {base}, routes: {', '.join(config.routes)}", highlight=False, soft_wrap=True
+    )
     calls = (
         ("OpenAI", f"""curl -N {base}/v1/chat/completions -d '{{"model":"{model}",{ask}}}'"""),
         ("Anthropic", f"""curl -N {base}/v1/messages -d '{{"model":"{model}","max_tokens":200,{ask}}}'"""),

@@ -108,7 +108,7 @@ class Exchange:
         """Parses, routes, and tries the targets in order until one answers."""
         request = self._dialect.parse(inbound)
         self.record.stream = request.stream
-        route, name = self._services.table.find((request.model, *request.aliases))
+        route, name = self._services.table.find((request.model, *request.aliases), is_versioned=request.is_versioned)
         self.record.route = route.name
         call = Call(self._dialect, request, inbound.body, self._stamp)
         await self._try_targets(plan(route, name, random.random()), route, call)

@@ -32,12 +32,17 @@ UVICORN: Final[dict[str, Any]] = {
 class Server(uvicorn.Server):
     """One listening server. `run()` blocks, `serve()` is for a running loop, `in_thread()` for tests.
 
-    `on_drain` is called when shutting down begins, before the listener closes; `settings.drain` seconds later
-    whatever still runs is cancelled.
+    `on_ready` is called once it listens, `on_drain` when shutting down begins, before the listener closes;
+    `settings.drain` seconds later whatever still runs is cancelled.
     """
 
     def __init__(
-        self, app: object, settings: Settings, refuse: Refuse, on_drain: Callable[[], None] | None = None
+        self,
+        app: object,
+        settings: Settings,
+        refuse: Refuse,
+        on_drain: Callable[[], None] | None = None,
+        on_ready: Callable[[], None] | None = None,
     ) -> None:
         """`app` is an ASGI 3 application with a lifespan."""
         options = {
@@ -50,6 +55,7 @@ class Server(uvicorn.Server):
         }
         super().__init__(uvicorn.Config(app, **options))  # type: ignore[arg-type]
         self.on_drain = on_drain
+        self.on_ready = on_ready
         self.up_or_failed = threading.Event()
 
     @property
@@ -63,6 +69,8 @@ class Server(uvicorn.Server):
             await super().startup(sockets)
         finally:
             self.up_or_failed.set()
+        if self.started and self.on_ready is not None:
+            self.on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drain: accept nothing new, let running answers end, cancel the rest at the deadline."""
@@ -90,7 +98,13 @@ class Server(uvicorn.Server):
             thread.join()
 
 
-def run(app: object, settings: Settings, refuse: Refuse, on_drain: Callable[[], None] | None = None) -> None:
+def run(
+    app: object,
+    settings: Settings,
+    refuse: Refuse,
+    on_drain: Callable[[], None] | None = None,
+    on_ready: Callable[[], None] | None = None,
+) -> None:
     """Serve until SIGINT or SIGTERM, then drain. Exits with status 3 if it can't start."""
     with contextlib.suppress(KeyboardInterrupt):
-        Server(app, settings, refuse, on_drain).run()
+        Server(app, settings, refuse, on_drain, on_ready).run()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import orjson
@@ -84,3 +87,13 @@ def test_help_fits_one_screen(command: str) -> None:
     result = run(command, "--help")
     assert result.exit_code == 0
     assert len(result.stdout.splitlines()) <= 40
+
+
+def test_serve_on_a_taken_port_says_so_without_a_welcome(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        command = [sys.executable, "-m", "gateway", "serve", "-c", routes_file(tmp_path, GOOD), "--port", str(port)]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode == 3
+    assert "address already in use" in ended.stderr
+    assert "listens" not in ended.stdout

@@ -34,6 +34,11 @@ class Inbound:
     path: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def is_versioned(self) -> bool:
+        """Whether `models` adds versions that the path names, as `model@environment`."""
+        return not self.path.keys().isdisjoint(("env", "deployment", "host_model"))
+
     def models(self, *named: str) -> tuple[str, ...]:
         """Route names to try, in order: what the path names before what the body `named` (truss.md §2.1).
 

@@ -219,6 +219,8 @@ class Request:
     turns: tuple[Turn, ...]
     aliases: tuple[str, ...] = ()
     """Names to try when no route is called `model`, in order (a Truss path names several)."""
+    is_versioned: bool = False
+    """Whether an `@` in these names was put there for a version that a path names."""
     system: tuple[Text, ...] = ()
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice | None = None

@@ -42,19 +42,19 @@ class Table:
         """The exact names, in the order of the file: what a list of models can show."""
         return tuple(self._exact)
 
-    def find(self, names: Sequence[str]) -> tuple[Route, str]:
+    def find(self, names: Sequence[str], *, is_versioned: bool = False) -> tuple[Route, str]:
         """The route of the first name that has one, and that name. Raises `NoRoute`.
 
-        `model@version` is a promise of that version, so a pattern only takes it if it has an `@` itself.
+        Where names are versioned, `model@version` promises that version, and only a pattern with an `@` takes it.
         """
         for name in names:
-            if route := self._exact.get(name) or self._matching(name):
+            if route := self._exact.get(name) or self._matching(name, is_version=is_versioned and "@" in name):
                 return route, name
         asked = _shown(names[0]) if names else ""
         raise NoRoute(f'no route for model "{asked}"; {hint(asked, self._exact)}')
 
-    def _matching(self, name: str) -> Route | None:
-        patterns = (route for route in self._patterns if "@" in route.name or "@" not in name)
+    def _matching(self, name: str, *, is_version: bool) -> Route | None:
+        patterns = (route for route in self._patterns if "@" in route.name or not is_version)
         return next((route for route in patterns if matches(route.name, name)), None)
 
 

@@ -133,7 +133,11 @@ def test_a_client_s_text_is_cut_and_made_printable() -> None:
 
 
 def test_a_pattern_does_not_take_a_version_for_a_name() -> None:
-    route, name = table("demo-*").find(["demo-1@staging", "demo-1"])
+    route, name = table("demo-*").find(["demo-1@staging", "demo-1"], is_versioned=True)
     assert (route.name, name) == ("demo-*", "demo-1")
     with pytest.raises(NoRoute):
-        table("demo-*").find(["demo-1@abc123"])
+        table("demo-*").find(["demo-1@abc123"], is_versioned=True)
+
+
+def test_a_name_that_only_has_an_at_sign_in_it_is_a_name() -> None:
+    assert table("claude-*").find(["claude-3@20240620"])[0].name == "claude-*"

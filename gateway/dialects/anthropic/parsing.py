@@ -36,6 +36,7 @@ def parse(inbound: Inbound) -> rq.Request:
     return rq.Request(
         model=models[0],
         aliases=models[1:],
+        is_versioned=inbound.is_versioned,
         turns=turns,
         system=_system(body),
         tools=body.each("tools", _tool),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
 import orjson
@@ -28,7 +29,8 @@ def parse(inbound: Inbound) -> rq.Request:
     """A chat completion request. Raises BadRequest with the wire path of the field at fault."""
     body = Fields(inbound.body)
     named = body.string("model") or "" if inbound.path.get("model") else body.need_string("model")
-    return read(body, inbound.models(named), dialect="openai")
+    request = read(body, inbound.models(named), dialect="openai")
+    return replace(request, is_versioned=inbound.is_versioned) if inbound.is_versioned else request
 
 
 def read(body: Fields, models: tuple[str, ...], dialect: str) -> rq.Request:

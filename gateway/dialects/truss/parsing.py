@@ -35,6 +35,7 @@ def parse(inbound: Inbound) -> rq.Request:
     except BadRequest as error:
         stream = inbound.body.get("stream") is True
         request = rq.Request(models[0], (), models[1:], stream=stream, own_dialect_only=error)
+    request = replace(request, is_versioned=inbound.is_versioned)
     return _answered(request, inbound.headers, is_raw=inbound.body.get("messages") is None)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Any
 
 import orjson
@@ -330,5 +331,6 @@ def test_same_dialect_pairs_relay_every_byte(gw: World, pair: str, stream: bool)
         assert relayed.headers["content-type"] == direct.headers["content-type"]
         pieces, pieces_direct = list(relayed.iter_content(None)), list(direct.iter_content(None))
         assert b"".join(pieces) == b"".join(pieces_direct)
-        if pair == "truss-raw":  # no lifecycle frames to hold back: one HTTP chunk a piece, as it came
-            assert pieces == pieces_direct
+        if pair == "truss-raw":  # no lifecycle frames to hold back: a piece is what one read brought, and none is split
+            assert set(accumulate(map(len, pieces))) <= set(accumulate(map(len, pieces_direct)))
+            assert len(pieces) > 1 or not stream

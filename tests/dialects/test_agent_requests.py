@@ -1,0 +1,48 @@
+"""What coding agents really send (`tests/data/README.md`): it is read whole, and nothing of it is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from gateway.neutral import request as rq
+from tests.dialects.requests import parse
+
+DATA: Final = Path(__file__).parents[1] / "data"
+
+
+def recorded(name: str) -> dict[str, Any]:
+    body: dict[str, Any] = orjson.loads((DATA / f"{name}.json").read_bytes())
+    return body
+
+
+def test_claude_codes_request_is_read_whole() -> None:
+    """Pitfalls 69, 97: a system message between messages, and a user id that is JSON of 150 characters."""
+    request = parse("anthropic", recorded("claude_code_request"), headers={"anthropic-version": "2023-06-01"})
+    assert request.stream
+    assert request.max_tokens == 32000
+    assert len(request.system) == 3
+    assert request.system[0].text.startswith("x-anthropic-billing-header:")
+    assert [turn.role.value for turn in request.turns] == ["user", "system", *(["assistant", "user"] * 2)]
+    assert len(request.tools) == 21
+    assert all(isinstance(tool, rq.FunctionTool) and tool.schema for tool in request.tools)
+    assert request.reasoning is not None
+    assert (request.reasoning.mode, request.reasoning.effort) == ("auto", "high")
+    assert len(request.user_id or "") > 140
+    assert "context_management" in request.extras["anthropic"]
+
+
+def test_claude_codes_history_keeps_calls_results_and_thinking() -> None:
+    """Its own thinking comes back with its signature, and each result says whether it is an error."""
+    request = parse("anthropic", recorded("claude_code_request"))
+    calls = [part for part in request.parts() if isinstance(part, rq.ToolCall)]
+    results = [part for part in request.parts() if isinstance(part, rq.ToolResult)]
+    assert [call.name for call in calls] == ["Bash", "Read"]
+    assert orjson.loads(calls[0].arguments)["command"] == "echo hello > note.txt; cat note.txt"
+    assert [result.call_id for result in results] == [call.id for call in calls]
+    assert [result.is_error for result in results] == [False, True]
+    assert [part.text for part in results[0].parts if isinstance(part, rq.Text)] == ["hello"]
+    thoughts = [part for part in request.parts() if isinstance(part, rq.Reasoning)]
+    assert [thought.signature for thought in thoughts] == [rq.OpaqueValue("anthropic", "c2lnbmF0dXJl")] * 2

@@ -14,6 +14,7 @@ from gateway.attempt import Services
 from gateway.config import Config
 from gateway.dialects import DIALECTS, owner_of
 from gateway.dialects.base import Path
+from gateway.dialects.sealing import Sealer
 from gateway.endpoint import Endpoint
 from gateway.errors import GatewayError, Kind, NoRoute
 from gateway.routing.table import Table
@@ -27,7 +28,8 @@ _CREATED_AT: Final = "2023-11-14T22:13:20Z"
 
 def build(config: Config) -> ASGIApp:
     """The gateway. Opens its connection pools on start, closes them on stop."""
-    services = Services(config.server, Table(config), Upstreams({"simulator://": SimulatorTransport()}))
+    upstreams = Upstreams({"simulator://": SimulatorTransport()})
+    services = Services(config.server, Table(config), upstreams, Sealer(_seal_key(config)))
 
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[None]:
@@ -36,6 +38,11 @@ def build(config: Config) -> ASGIApp:
 
     routes = [*_operator_routes(services), *_dialect_routes(services)]
     return Router(routes, default=_unknown_path, lifespan=lifespan, redirect_slashes=False)
+
+
+def _seal_key(config: Config) -> bytes:
+    key = config.server.seal_key
+    return key.get_secret_value().encode() if key else b""
 
 
 def refuse(path: str, error: GatewayError) -> tuple[int, bytes]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 import orjson
@@ -12,10 +12,12 @@ import orjson
 from gateway.config import Server, Timeouts
 from gateway.dialects import DIALECTS, Dialect
 from gateway.dialects.base import Decoder, Json, Outbound, Stamp
+from gateway.dialects.sealing import Sealer
 from gateway.errors import GatewayError, Kind, Malformed, Unreachable, UpstreamError
 from gateway.neutral.pieces import Piece
 from gateway.neutral.request import Request
 from gateway.neutral.response import Collector
+from gateway.neutral.restoring import Sequence, restored
 from gateway.neutral.sequencer import Sequencer
 from gateway.relay.carrier import Carrier, PassThrough, Translation
 from gateway.relay.pump import Pump
@@ -42,6 +44,7 @@ class Services:
     settings: Server
     table: Table
     upstreams: Upstreams
+    sealer: Sealer
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,7 @@ class Attempt:
         self._timeouts = timeouts
         self._watchdog = Watchdog(self._deadlines(), client.timeline.begun)
         self._sequencer = Sequencer(call.stamp.token)
+        self._restored: Sequence = self._sequencer
         self._outbound = Outbound({})
         self._answer: Answer | None = None
         self._decoder: Decoder | None = None
@@ -107,6 +111,8 @@ class Attempt:
     async def run(self) -> None:
         """Raises what another target may mend, or the client must hear. Our credential never shows in it."""
         self._outbound = self._render()
+        restoration = replace(self._outbound.restoration, hides_reasoning=not self._request.shows_reasoning)
+        self._restored = restored(self._sequencer, restoration)
         self._client.prepare("", self.headers)
         self._watchdog.start()
         try:
@@ -148,7 +154,11 @@ class Attempt:
         if answer.media_type in _MARKUP:
             raise Malformed(f"the upstream answered with a page of {answer.media_type}")
         is_whole = answer.media_type == _JSON
-        passes = self._dialect is self._call.dialect and self._dialect.passes(self._request, self._options, is_whole)
+        passes = (
+            self._dialect is self._call.dialect
+            and self._dialect.passes(self._request, self._options, is_whole)
+            and not self._request.hides_reasoning
+        )
         if is_whole:
             await self._take_whole(answer, passes=passes)
         elif self._request.stream or passes:
@@ -218,10 +228,10 @@ class Attempt:
         encoder = self._call.dialect.encoder(self._request, self._call.stamp)
         self._keep_alive = lambda: encoder.keep_alive
         self._client.prepare(encoder.media_type, self.headers)
-        return Translation(decoder, self._sequencer, encoder, self._scrub)
+        return Translation(decoder, self._restored, encoder, self._scrub)
 
     def _fold(self, pieces: Iterable[Piece], collector: Collector) -> None:
-        events = self._sequencer.feed(pieces)
+        events = self._restored.feed(pieces)
         self._client.timeline.note(events, self._watchdog.now())
         for event in events:
             collector.take(event)

@@ -78,7 +78,8 @@ class Endpoint:
             raise BadRequest("content-encoding: request bodies are not unpacked", status=415)
         body = await read_body(receive, headers, self._services.settings.max_body)
         path = {**self._params, **scope.get("path_params", {})} | self._host_model(headers)
-        return Inbound(decode(body), path, {name: headers.get(name, "") for name in _READ_BY_DIALECTS})
+        read = {name: headers.get(name, "") for name in _READ_BY_DIALECTS}
+        return Inbound(decode(body), path, read, self._services.sealer)
 
     def _host_model(self, headers: Mapping[str, str]) -> dict[str, str]:
         """`model-ID.` in front of a configured host suffix names the model (truss.md §2.1)."""
@@ -95,7 +96,8 @@ class Exchange:
         self._services = services
         self._dialect = dialect
         self._loop = asyncio.get_running_loop()
-        self._stamp = Stamp(secrets.token_hex(12), int(time.time()))  # noqa: TID251  `created` is wall-clock time
+        created = int(time.time())  # noqa: TID251  `created` is wall-clock time
+        self._stamp = Stamp(secrets.token_hex(12), created, services.sealer)
         self.timeline = Timeline(self._loop.time())
         self.sink = Sink(scope, send, self._stream_head, services.settings.max_answer)
         self._headers: Callable[[], Mapping[str, str]] = dict

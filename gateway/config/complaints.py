@@ -106,7 +106,7 @@ def _again(error: ErrorDetails) -> InitErrorDetails:
 def _problem(settings: Settings, error: ErrorDetails) -> Problem:
     place = settings.known(error["loc"])
     path = error["loc"] if error["type"] == "missing" else place
-    is_secret = path[-1:] == ("key",) or path in settings.from_environment
+    is_secret = path[-1:] in (("key",), ("seal_key",)) or path in settings.from_environment
     template = _WORDS.get(error["type"], error["msg"].removeprefix("Value error, "))
     text = _filled(template, error.get("ctx", {})).replace("{seen}", _seen(error["input"], is_secret))
     return Problem(settings.lines[place], path, text)

@@ -93,6 +93,12 @@ def _name(text: str) -> str:
     return text
 
 
+def _key(value: object) -> object:
+    if isinstance(value, str) and not re.fullmatch(r"[!-~]*", value):
+        raise flaw("a key is printable ASCII without spaces and line ends; this one can't be sent in a header")
+    return value or None
+
+
 def _filled(value: object) -> object:
     """Not `min_length`, which counts what is left after a wrong entry and then complains a second time."""
     if value in (None, [], {}):
@@ -143,6 +149,14 @@ class Server(_Section):
         "How long the response head waits for the first content, so that a failure before it keeps its HTTP status. "
         "Proxies in front wait 60s for a head (nginx, AWS); 10s is far below and covers most prompts' reading.",
     )
+    seal_key: Annotated[SecretStr | None, BeforeValidator(_key)] = _default(
+        None,
+        "Secret that signs the gateway's own signature tokens of reasoning, best as ${NAME}; the same on every "
+        "replica. None: tokens are not signed, so a client could make up what a model thought earlier.",
+    )
+    expose_reasoning: bool = _default(
+        True, "Whether clients get to see reasoning where a model shows it; its token count stays in any case."
+    )
     model_hosts: tuple[HostSuffix, ...] = _default(
         (),
         "Host suffixes below which a first label model-{id} names the model of a Truss call. None: the path names it.",
@@ -164,12 +178,6 @@ def _dialect(text: str) -> str:
     if text not in DIALECTS:
         raise flaw(f"no dialect {{seen}}; {hint(text, DIALECTS, 'known')}")
     return text
-
-
-def _key(value: object) -> object:
-    if isinstance(value, str) and not re.fullmatch(r"[!-~]*", value):
-        raise flaw("a key is printable ASCII without spaces and line ends; this one can't be sent in a header")
-    return value or None
 
 
 def _default_auth(given: dict[str, Any]) -> Any:

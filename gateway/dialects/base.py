@@ -14,16 +14,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
+from gateway.dialects.sealing import Sealer
 from gateway.errors import GatewayError, UpstreamError
 from gateway.neutral.events import Event
 from gateway.neutral.pieces import Piece
 from gateway.neutral.request import Request
 from gateway.neutral.response import Response
+from gateway.neutral.restoring import Restoration
 from gateway.wire.sse import MAX_EVENT
 
 Json = dict[str, Any]
+_UNSEALED: Final = Sealer()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,8 @@ class Inbound:
     body: Json
     path: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
+    sealer: Sealer = _UNSEALED
+    """Reads the signature tokens that we gave to this client earlier."""
 
     @property
     def is_versioned(self) -> bool:
@@ -67,14 +72,18 @@ class Outbound:
     headers: Mapping[str, str] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
     adapted: tuple[str, ...] = ()
+    restoration: Restoration = field(default_factory=Restoration)
+    """What the answer has to undo."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What an answer needs of clock and chance: the token its id is made of, and the time it was created (epoch s)."""
+    """What an answer needs of clock, chance and secrets: the token its id is made of, the time it was created
+    (epoch s), and what makes the signatures of reasoning that has none."""
 
     token: str
     created: int
+    sealer: Sealer = _UNSEALED
 
 
 class Encoder(Protocol):

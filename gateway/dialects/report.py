@@ -9,7 +9,10 @@ from gateway.neutral.request import FunctionTool, Part, Request
 
 
 class Report:
-    """Collects names while a request is rendered. Values never appear: they may be the user's."""
+    """Collects names while a request is rendered. Values never appear: they may be the user's.
+
+    For a strict request whatever would be dropped raises Unsupported instead.
+    """
 
     def __init__(self, request: Request) -> None:
         self._request = request
@@ -28,27 +31,53 @@ class Report:
         """Names those of these fields that the client set."""
         for field in fields:
             if self._is_set(field) and getattr(self._request, field) != _DEFAULTS.get(field):
-                self._dropped.add(self._request.name_of(field))
+                self.drop_name(self._request.name_of(field))
 
-    def drop_name(self, name: str) -> None:
-        """Names something that isn't a field of Request."""
+    def drop_name(self, name: str, where: str = "") -> None:
+        """Names something that isn't a field of Request; `where` is its wire path, where that says more."""
+        if self._request.is_strict:
+            param = where or name
+            raise Unsupported(f"{param}: can't be carried to this upstream, and strict drops nothing", param=param)
         self._dropped.add(name)
 
     def drop_extras(self) -> None:
         """Names every field that only the client's dialect knows, and what parts and tools carry beside content."""
         for extras in self._request.extras.values():
-            self._dropped.update(extras)
+            for name in extras:
+                self.drop_name(name)
+        self._drop_from_parts()
+        for tool in self._request.tools:
+            if isinstance(tool, FunctionTool):
+                for name in tool.extras:
+                    self.drop_name(f"tools.{name}", where=f"{tool.where}.{name}")
+
+    def _drop_from_parts(self) -> None:
         for part in (*self._request.system, *self._request.parts()):
-            if getattr(part, "cache", None) is not None:
-                self._dropped.add("cache_control")
             if getattr(part, "citations", ()):
-                self._dropped.add("citations")
-        if any(isinstance(tool, FunctionTool) and tool.is_strict for tool in self._request.tools):
-            self._dropped.add("tools.strict")
+                self.drop_name("citations", where=part.where)
+
+    def drop_caching(self) -> None:
+        """Names, once, what the client wanted cached, for upstreams that have no word for it."""
+        marked = (*self._request.system, *self._request.parts(), *self._request.tools)
+        if any(getattr(part, "cache", None) is not None for part in marked):
+            self.drop_name("cache_control")
+
+    def drop_strictness(self) -> None:
+        """Names the promise that calls follow their schema exactly, for upstreams that can't give it."""
+        for tool in self._request.tools:
+            if isinstance(tool, FunctionTool) and tool.is_strict:
+                self.drop_name("tools.strict", where=f"{tool.where}.strict" if tool.where else "")
 
     def adapt(self, name: str, how: str) -> None:
         """Says that a field was changed, and how, in one word."""
         self._adapted[self._request.name_of(name)] = how
+
+    def repair(self, name: str, how: str, where: str = "") -> None:
+        """As `adapt`, for a mend of what the client sent wrong; a strict request is refused (mapping.md §4.2)."""
+        if self._request.is_strict:
+            param = where or self._request.name_of(name)
+            raise Unsupported(f"{param}: {how.replace('_', ' ')}, and strict repairs nothing", param=param)
+        self.adapt(name, how)
 
     def refuse(self, *fields: str, why: str) -> None:
         """Raises Unsupported for the first of these fields that the client set."""

@@ -8,27 +8,69 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Final, Literal
 
 from gateway.dialects.report import Report
 from gateway.neutral.request import Part, Request, Role, Text, ToolCall, ToolResult, Turn
 
-_MISSING = Text("[tool result missing]")
+_MISSING: Final = Text("[tool result missing]")
+MidSystem = Literal["user", "native", "hoist"]
+"""Where instructions in mid-conversation go: into the user's turn, as a message of their own, or to the front."""
 
 
-def tidy(request: Request, report: Report) -> list[Turn]:
-    """User and assistant turns only, the results of a call directly behind it, in the order of the calls."""
-    turns = list(_gathered(_as_user(turn, report) for turn in request.turns))
+def tidy(request: Request, report: Report, mid_system: MidSystem = "user") -> list[Turn]:
+    """The conversation, the results of a call directly behind it, in the order of the calls.
+
+    User and assistant turns only, unless `mid_system` is `native`: then instructions are turns of their own, never
+    between a call and its results. What `hoist` takes out of the turns is what `hoisted` gives.
+    """
+    turns = _placed(request.turns, mid_system, report)
     tidied: list[Turn] = []
     calls: list[ToolCall] = []
-    for turn in turns:
+    for turn in _gathered(turns):
         if turn.role is Role.ASSISTANT:
             tidied.extend(_unanswered(calls, report))
             calls = [part for part in turn.parts if isinstance(part, ToolCall)]
+            tidied.append(turn)
+        elif turn.role is Role.SYSTEM:
+            tidied.extend(_unanswered(calls, report))
+            calls = []
             tidied.append(turn)
         else:
             tidied.append(replace(turn, parts=tuple(_paired(turn.parts, calls, report))))
             calls = []
     return tidied
+
+
+def hoisted(request: Request, mid_system: MidSystem) -> tuple[Text, ...]:
+    """The instructions in front of the conversation, those of its middle included where they are hoisted."""
+    if mid_system != "hoist":
+        return request.system
+    mid = (part for turn in request.turns if turn.role is Role.SYSTEM for part in turn.parts if isinstance(part, Text))
+    return (*request.system, *mid)
+
+
+def _placed(turns: Iterable[Turn], mid_system: MidSystem, report: Report) -> Iterator[Turn]:
+    """The turns with their instructions where this upstream takes them."""
+    waiting: list[Turn] = []
+    has_calls = False
+    for turn in turns:
+        if turn.role is Role.SYSTEM and mid_system == "native":
+            if has_calls:
+                waiting.append(turn)  # results have to come first (mapping.md §4.1)
+            else:
+                yield turn
+            continue
+        if turn.role is Role.SYSTEM and mid_system == "hoist":
+            report.adapt("messages", "system_hoisted")
+            continue
+        is_results = any(isinstance(part, ToolResult) for part in turn.parts)
+        if waiting and not is_results:
+            yield from waiting
+            waiting = []
+        has_calls = (is_results and has_calls) or any(isinstance(part, ToolCall) for part in turn.parts)
+        yield _as_user(turn, report)
+    yield from waiting
 
 
 def _as_user(turn: Turn, report: Report) -> Turn:
@@ -63,7 +105,7 @@ def _paired(parts: tuple[Part, ...], calls: list[ToolCall], report: Report) -> I
         part.call_id: part for part in parts if isinstance(part, ToolResult)
     }  # the last of duplicates
     if len(results) < sum(isinstance(part, ToolResult) for part in parts):
-        report.adapt("messages", "tool_result_repeated")
+        report.repair("messages", "tool_result_repeated")
     for call in calls:
         yield results.pop(call.id) if call.id in results else _missing(call, report)
     for part in parts:
@@ -74,7 +116,7 @@ def _paired(parts: tuple[Part, ...], calls: list[ToolCall], report: Report) -> I
 
 
 def _orphan(result: ToolResult, report: Report) -> Iterator[Part]:
-    report.adapt("messages", "tool_result_as_text")
+    report.repair("messages", "tool_result_as_text", result.where)
     yield Text(f"Tool result for {result.call_id}:", where=result.where)
     yield from result.parts
 
@@ -86,5 +128,5 @@ def _unanswered(calls: list[ToolCall], report: Report) -> Iterator[Turn]:
 
 
 def _missing(call: ToolCall, report: Report) -> ToolResult:
-    report.adapt("messages", "tool_result_synthesised")
+    report.repair("messages", "tool_result_synthesised", call.where)
     return ToolResult(call.id, (_MISSING,), is_error=True, where=call.where)

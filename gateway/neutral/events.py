@@ -58,17 +58,24 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The upstream began: its own id, model and creation time (epoch s), where it says."""
+    """The upstream began: its own id, model and creation time (epoch s), where it says.
+
+    `origin` is the kind of server that answers: what it seals may be given back to servers of that kind.
+    """
 
     id: str | None = None
     model: str | None = None
     created: int | None = None
     usage: Usage | None = None
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class BlockStart:
-    """`id`, `name` and `call_kind` belong to tool blocks; `payload` is the whole of a redacted or opaque one."""
+    """`id`, `name`, `namespace` and `call_kind` belong to tool blocks; `payload` is the whole of other ones.
+
+    A call is of kind `function`, its arguments JSON, or `custom`, its arguments free text.
+    """
 
     index: int
     kind: BlockKind
@@ -76,6 +83,7 @@ class BlockStart:
     name: str = ""
     call_kind: str = "function"
     payload: OpaqueValue | Mapping[str, Any] | None = None
+    namespace: str | None = None
     choice: int = 0
 
 
@@ -119,9 +127,13 @@ class ArgsDelta:
 
 @dataclass(frozen=True, slots=True)
 class Citation:
+    """What a text block quotes: `citation` in the words of `dialect`, and its web address and title, if it has one."""
+
     index: int
     citation: Mapping[str, Any]
     dialect: str
+    url: str = ""
+    title: str = ""
     choice: int = 0
 
 

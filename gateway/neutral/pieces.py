@@ -57,6 +57,8 @@ class CitationPiece:
     citation: Mapping[str, Any]
     dialect: str
     key: int | None = None
+    url: str = ""
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,15 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class OpaqueValue:
-    """A vendor's sealed value (a signature, encrypted reasoning): only ever sent to upstreams that know its format."""
+    """A vendor's sealed value (a signature, encrypted reasoning): only ever sent to upstreams that know its format.
+
+    `origin` is the kind of server that made it, where known. Format `none` seals nothing: it only says where reasoning
+    without a signature came from.
+    """
 
     format: str
     data: str
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,23 +50,25 @@ Source = Url | Data | FileRef
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One piece of a message. `where` is its path in the client's body, for errors."""
+    """One piece of a message. `where` is its path in the client's body, for errors.
+
+    `cache`: the client wants the prompt up to here cached, `{"type": "ephemeral", "ttl": "5m" | "1h"}`.
+    """
 
     where: str = field(default="", compare=False)
+    cache: Json | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Text(Part):
     text: str
     citations: tuple[Json, ...] = ()
-    cache: Json | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Image(Part):
     source: Source
     detail: str | None = None
-    cache: Json | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +79,28 @@ class Audio(Part):
 
 @dataclass(frozen=True, slots=True)
 class Document(Part):
-    source: Source
+    """A file. Its content is in `source`, or it is plain `text`, or it was given as `parts`; exactly one of them.
+
+    `name` is a file name, `title` and `context` are for the model to read.
+    """
+
+    source: Source | None = None
     mime: str = ""
     name: str | None = None
     title: str | None = None
+    context: str | None = None
     text: str | None = None
+    parts: tuple[Part, ...] = ()
+    is_cited: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult(Part):
+    """A passage that a search found, to be quoted; `source` is its address or name."""
+
+    source: str
+    title: str
+    parts: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,20 +165,26 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class FunctionTool:
+    """A tool called with a JSON object. `extras`: what only the client's dialect says of a tool, never crosses it."""
+
     name: str
     description: str | None = None
     schema: Json | None = None
     is_strict: bool | None = None
+    namespace: str | None = None
+    cache: Json | None = None
+    extras: Json = field(default_factory=dict)
     where: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class CustomTool:
-    """A tool called with free text, maybe in a grammar."""
+    """A tool called with free text, maybe in a grammar: `format` is `{"type": "grammar", "syntax", "definition"}`."""
 
     name: str
     description: str | None = None
     format: Json | None = None
+    namespace: str | None = None
     where: str = field(default="", compare=False)
 
 
@@ -251,6 +281,12 @@ class Request:
     metadata: Mapping[str, str] | None = None
     prefill: bool = False
     """The last turn is the beginning of the answer."""
+    is_strict: bool = False
+    """Nothing may be dropped: what the upstream can't carry is refused (mapping.md §3)."""
+    hides_reasoning: bool = False
+    """The client gets no reasoning text, only its token count (mapping.md §6.2)."""
+    echo: Mapping[str, Any] = field(default_factory=dict)
+    """What the client's own dialect repeats in its answer; known to that dialect only."""
     form: str = ""
     """How the client wants the answer spelled; known to its own dialect only (Truss: raw, sse, json, object)."""
     extras: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -260,16 +296,21 @@ class Request:
     names: Mapping[str, str] = field(default_factory=dict, compare=False)
     """field of this class → the client's wire name for it."""
 
+    @property
+    def shows_reasoning(self) -> bool:
+        """Whether the client gets to see what the model thought."""
+        return not self.hides_reasoning and not (self.reasoning and self.reasoning.visible == "omit")
+
     def name_of(self, neutral: str) -> str:
         """The client's own name for a field of this class."""
         return self.names.get(neutral, neutral)
 
     def parts(self) -> Iterator[Part]:
-        """Every part of every turn, tool results opened."""
+        """Every part of every turn; tool results, documents and search results opened."""
         for turn in self.turns:
             for part in turn.parts:
                 yield part
-                if isinstance(part, ToolResult):
+                if isinstance(part, ToolResult | Document | SearchResult):
                     yield from part.parts
 
     def estimate_tokens(self) -> int:
@@ -283,6 +324,8 @@ class Request:
 def _length(part: Part) -> int:
     match part:
         case Text(text=text) | Reasoning(text=text) | Refusal(text=text) | ToolCall(arguments=text):
+            return len(text)
+        case Document(text=str(text)):
             return len(text)
         case _:
             return 0

@@ -34,9 +34,23 @@ class Block:
     id: str = ""
     name: str = ""
     call_kind: str = "function"
+    namespace: str | None = None
     payload: OpaqueValue | Mapping[str, Any] | None = None
     signature: OpaqueValue | None = None
+    is_summary: bool = False
     citations: list[Citation] = field(default_factory=list)
+
+
+def block_of(start: BlockStart) -> Block:
+    """The block that begins, still empty."""
+    return Block(
+        start.kind,
+        id=start.id,
+        name=start.name,
+        call_kind=start.call_kind,
+        namespace=start.namespace,
+        payload=start.payload,
+    )
 
 
 @dataclass(slots=True)
@@ -72,8 +86,11 @@ class Collector:
     def take(self, event: Event) -> None:
         """One more event. Raises the error of a `Failed`."""
         match event:
-            case TextDelta(text=text) | RefusalDelta(text=text) | ReasoningDelta(text=text) | ArgsDelta(fragment=text):
+            case TextDelta(text=text) | RefusalDelta(text=text) | ArgsDelta(fragment=text):
                 self._fragments[-1].append(text)
+            case ReasoningDelta(text=text):
+                self._fragments[-1].append(text)
+                self._blocks[-1].is_summary = event.is_summary
             case BlockStart() | ReasoningSignature() | Citation():
                 self._take_block(event)
             case Start():
@@ -89,8 +106,8 @@ class Collector:
 
     def _take_block(self, event: BlockStart | ReasoningSignature | Citation) -> None:
         match event:
-            case BlockStart(kind=kind, id=id_, name=name, call_kind=call_kind, payload=payload):
-                self._blocks.append(Block(kind, id=id_, name=name, call_kind=call_kind, payload=payload))
+            case BlockStart():
+                self._blocks.append(block_of(event))
                 self._fragments.append([])
             case ReasoningSignature():
                 self._blocks[-1].signature = event.value

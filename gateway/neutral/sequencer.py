@@ -420,8 +420,8 @@ def _size(piece: _BlockPiece) -> int:
             return len(piece.text)
         case SignaturePiece(value=OpaqueValue(data=data)) | WholePiece(payload=OpaqueValue(data=data)):
             return len(data)
-        case _:
-            return len(repr(piece))
+        case WholePiece(payload=held) | CitationPiece(citation=held):
+            return len(repr(held))
 
 
 def _kind_of(piece: _BlockPiece) -> BlockKind:
@@ -445,6 +445,6 @@ def _delta(block: _Block, piece: _BlockPiece) -> Event:
         case SignaturePiece():
             return ReasoningSignature(block.index, piece.value)
         case CitationPiece():
-            return Citation(block.index, piece.citation, piece.dialect)
+            return Citation(block.index, piece.citation, piece.dialect, piece.url, piece.title)
         case WholePiece():
             raise AssertionError("a whole block has no delta")

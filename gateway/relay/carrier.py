@@ -9,7 +9,7 @@ from gateway.dialects.base import Decoder, Encoder
 from gateway.errors import GatewayError, UpstreamError
 from gateway.neutral.events import Event, Failed
 from gateway.neutral.pieces import Piece
-from gateway.neutral.sequencer import Sequencer
+from gateway.neutral.restoring import Sequence as Events
 
 Scrub = Callable[[GatewayError], GatewayError]
 """Takes our credential out of a message that an upstream wrote."""
@@ -37,7 +37,7 @@ class Carrier(Protocol):
 class Translation:
     """Decoder, Sequencer, Encoder. An event that the client's dialect can't carry breaks the answer."""
 
-    def __init__(self, decoder: Decoder, sequencer: Sequencer, encoder: Encoder, scrub: Scrub) -> None:
+    def __init__(self, decoder: Decoder, sequencer: Events, encoder: Encoder, scrub: Scrub) -> None:
         self._decoder = decoder
         self._sequencer = sequencer
         self._encoder = encoder
@@ -68,7 +68,7 @@ class Translation:
 class PassThrough:
     """The upstream's bytes as they came, up to a failure, which is told in our words: it may be in unreadable ones."""
 
-    def __init__(self, decoder: Decoder, sequencer: Sequencer, scrub: Scrub) -> None:
+    def __init__(self, decoder: Decoder, sequencer: Events, scrub: Scrub) -> None:
         self._decoder = decoder
         self._sequencer = sequencer
         self._scrub = scrub

@@ -334,7 +334,10 @@ def test_a_failed_tool_says_so_in_its_text(text: str, sent: str) -> None:
         ("[1]", {"value": [1]}, True),
         ("7", {"value": 7}, True),
         ('"hello"', {"_raw": '"hello"'}, True),
-        ('{"x":', {"_raw": '{"x":'}, True),
+        ('{"x":', {"x": None}, True),
+        ('{"x":{"y":[1,"abc', {"x": {"y": [1, "abc"]}}, True),
+        ('{"x":1,', {"x": 1}, True),
+        ('{"x":1} trailing', {"_raw": '{"x":1} trailing'}, True),
         ("[" * 300 + "]" * 300, {"_raw": "[" * 300 + "]" * 300}, True),
     ],
 )

@@ -15,7 +15,7 @@ from gateway.dialects.tools import arguments_object
 from gateway.neutral import events as ev
 from gateway.neutral import request as rq
 from gateway.neutral.events import BlockKind, Reason
-from gateway.neutral.response import Block, Response
+from gateway.neutral.response import Block, Response, block_of
 from gateway.wire import sse
 
 _REASONS: Final[Mapping[Reason, str]] = {
@@ -136,7 +136,7 @@ class Encoder:
     def _block_start(self, event: ev.BlockStart) -> bytes:
         self._kind = event.kind
         self._needs_signature = event.kind is BlockKind.REASONING
-        block = _spell_block(Block(event.kind, id=event.id, name=event.name, payload=event.payload))
+        block = _spell_block(block_of(event))
         body = {"type": "content_block_start", "index": event.index, "content_block": block}
         return _frame("content_block_start", body)
 

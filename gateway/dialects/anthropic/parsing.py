@@ -108,7 +108,7 @@ def _block(block: Fields) -> rq.Part:
 
 def _read_text(block: Fields) -> rq.Part:
     citations = tuple(block.array("citations") or ())
-    return rq.Text(block.need_string("text"), citations, block.mapping("cache_control"), where=block.path)
+    return rq.Text(block.need_string("text"), citations, cache=block.mapping("cache_control"), where=block.path)
 
 
 def _read_image(block: Fields) -> rq.Part:

@@ -67,6 +67,8 @@ def render(request: rq.Request, model: str, options: Options) -> Outbound:
         body["stream"] = True
     report.drop(*_DROPPED)
     report.drop_extras()
+    report.drop_caching()
+    report.drop_strictness()
     return Outbound(body, PATH, _headers(options), report.dropped, report.adapted)
 
 
@@ -129,7 +131,7 @@ def _spell_part(part: rq.Part, report: Report) -> Iterator[Json]:
             if text.strip():
                 yield {"type": "text", "text": text}
         case rq.ToolCall(kind="function"):
-            arguments, is_repaired = arguments_object(part.arguments)
+            arguments, is_repaired = arguments_object(part.arguments, closes_cut=True)
             if is_repaired:
                 report.adapt("tool_calls.arguments", "repaired")
             yield {"type": "tool_use", "id": part.id, "name": part.name, "input": arguments}

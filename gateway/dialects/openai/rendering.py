@@ -44,6 +44,8 @@ def render(request: rq.Request, model: str, options: Options) -> Outbound:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
     report.drop("logprobs", "top_logprobs", "verbosity", "cache_key", "metadata", "service_tier")
     report.drop_extras()
+    report.drop_caching()
+    report.drop_strictness()
     return Outbound(body, PATH, dropped=report.dropped, adapted=report.adapted)
 
 

@@ -42,6 +42,8 @@ def render(request: rq.Request, model: str, options: Options) -> Outbound:
     body |= options.extra_body
     report.drop("top_logprobs", "verbosity", "cache_key", "metadata", "service_tier", "user_id")
     report.drop_extras()
+    report.drop_caching()
+    report.drop_strictness()
     return Outbound(body, "", _headers(request, options), report.dropped, report.adapted)
 
 

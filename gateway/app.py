@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any
 
-import orjson
 from starlette.routing import BaseRoute, Route, Router
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from gateway.attempt import Services
 from gateway.config import Config
-from gateway.dialects import DIALECTS, owner_of
-from gateway.dialects.base import Path
+from gateway.counting import Count
+from gateway.dialects import DIALECTS
+from gateway.dialects.base import Dialect
 from gateway.dialects.sealing import Sealer
 from gateway.endpoint import Endpoint
-from gateway.errors import GatewayError, Kind, NoRoute
+from gateway.fixed import ByMethod, Fixed, Models, NotServed, readable, refuse, unknown_path
 from gateway.routing.table import Table
 from gateway.simulator.app import SimulatorTransport
 from gateway.upstreams.client import Upstreams
 
-_CREATED: Final = 1_700_000_000
-"""`created` of every model in the list: a name in a configuration has no birthday."""
-_CREATED_AT: Final = "2023-11-14T22:13:20Z"
+__all__ = ["build", "refuse"]
 
 
 def build(config: Config) -> ASGIApp:
@@ -36,8 +35,8 @@ def build(config: Config) -> ASGIApp:
         yield
         await services.upstreams.aclose()
 
-    routes = [*_operator_routes(services), *_dialect_routes(services)]
-    return Router(routes, default=_unknown_path, lifespan=lifespan, redirect_slashes=False)
+    routes = [*_operator_routes(), *_dialect_routes(services), *_model_routes(services)]
+    return Router(routes, default=unknown_path, lifespan=lifespan, redirect_slashes=False)
 
 
 def _seal_key(config: Config) -> bytes:
@@ -45,97 +44,46 @@ def _seal_key(config: Config) -> bytes:
     return key.get_secret_value().encode() if key else b""
 
 
-def refuse(path: str, error: GatewayError) -> tuple[int, bytes]:
-    """An error in the dialect of the path: status and body. Also for what the server refuses before any app."""
-    status, body = owner_of(path).dump_error(error, "")
-    return status, orjson.dumps(body)
+def _operator_routes() -> Iterator[BaseRoute]:
+    yield Route("/livez", readable(Fixed({"status": "ok"})))
+    yield Route("/readyz", readable(Fixed({"status": "ok"})))
+    yield Route("/", readable(Fixed({"name": "triglot", "models": "/v1/models"})))
+
+
+def _model_routes(services: Services) -> Iterator[BaseRoute]:
+    """Behind the dialects' own: names may hold slashes, so that the path of one model takes all that is left."""
+    models = Models(services.table)
+    yield Route("/v1/models", readable(models.list))
+    yield Route("/v1/models/{model:path}", readable(models.one))
 
 
 def _dialect_routes(services: Services) -> Iterator[BaseRoute]:
-    """Every dialect's own paths first, then those that a dialect lends to another, then those not served."""
+    """What is served, and what is declared absent on the same paths; then what is only absent."""
+    served = dict(_served(services))
+    absent: dict[str, dict[str, ASGIApp]] = {}
+    for dialect in DIALECTS.values():
+        for call in dialect.absent:
+            methods = call.methods or ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+            absent.setdefault(call.template, {}).update(dict.fromkeys(methods, NotServed(call)))
+    for template in {**served, **absent}:
+        yield Route(template, ByMethod(absent.get(template, {}), served.get(template)))
+
+
+def _served(services: Services) -> Iterator[tuple[str, ASGIApp]]:
+    """Every dialect's own calls first, then those that a dialect lends to another."""
     for dialect in reversed(tuple(DIALECTS.values())):
-        for path in dialect.paths:
-            yield _route(path, Endpoint(services, dialect, path.params))
+        yield from _calls(services, dialect)
+        for relayed in dialect.relayed:
+            yield from _calls(services, relayed)
+        if dialect.counts is not None:
+            path, asked = dialect.counts.path, replace(dialect, parse=dialect.counts.parse)
+            yield path.template, Endpoint(services, asked, path.params, Count)
     for lender in DIALECTS.values():
         for name, paths in lender.lends.items():
             for path in paths:
-                yield _route(path, Endpoint(services, DIALECTS[name], path.params))
-        for path in lender.unbuilt:
-            yield _route(path, _Unbuilt())
+                yield path.template, Endpoint(services, DIALECTS[name], path.params)
 
 
-def _route(path: Path, app: ASGIApp) -> Route:
-    return Route(path.template, app)
-
-
-# -- what is answered without an upstream --------------------------------------------------------------------------
-
-
-def _operator_routes(services: Services) -> Iterator[BaseRoute]:
-    yield Route("/livez", _Fixed({"status": "ok"}))
-    yield Route("/readyz", _Fixed({"status": "ok"}))
-    yield Route("/", _Fixed({"name": "triglot", "models": "/v1/models"}))
-    models = [_model(name) for name in services.table.names]
-    yield Route("/v1/models", _Fixed(_list(models)))
-    for model in models:
-        yield Route(f"/v1/models/{model['id']}", _Fixed(model))
-
-
-class _Fixed:
-    """A JSON value that never changes, for GET and HEAD."""
-
-    def __init__(self, value: Mapping[str, Any]) -> None:
-        self._body = orjson.dumps(value)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] not in ("GET", "HEAD"):
-            error = GatewayError(f"{scope['path']} takes GET, got {scope['method']}", kind=Kind.METHOD_NOT_ALLOWED)
-            await _respond(send, *refuse(scope["path"], error))
-            return
-        await _respond(send, 200, self._body)
-
-
-def _model(name: str) -> dict[str, Any]:
-    """A model in the shapes of both vendors at once, which both official SDKs accept (openai-chat.md §7)."""
-    return {
-        "id": name,
-        "object": "model",
-        "created": _CREATED,
-        "owned_by": "triglot",
-        "type": "model",
-        "display_name": name,
-        "created_at": _CREATED_AT,
-        "lifecycle": "active",
-    }
-
-
-def _list(models: list[dict[str, Any]]) -> dict[str, Any]:
-    ends = {"first_id": models[0]["id"], "last_id": models[-1]["id"]} if models else {"first_id": None, "last_id": None}
-    return {"object": "list", "data": models, "has_more": False, **ends}
-
-
-async def _unknown_path(scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["type"] == "http":
-        error = NoRoute(f"no such path: {scope['path'][:200]}")
-        await _respond(send, *refuse(_path_of_dialect(scope), error))
-
-
-def _path_of_dialect(scope: Scope) -> str:
-    """Models are listed under one path for two vendors: the headers tell which (anthropic-messages.md §9)."""
-    is_anthropic = any(name in (b"anthropic-version", b"x-api-key") for name, _ in scope["headers"])
-    path: str = scope["path"]
-    return "/v1/messages" if path.startswith("/v1/models/") and is_anthropic else path
-
-
-class _Unbuilt:
-    """Answers 501 with a sentence."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        message = f"{scope['path'][:200]} is part of this API and not served by this gateway"
-        await _respond(send, *refuse(scope["path"], GatewayError(message, kind=Kind.UNSUPPORTED, status=501)))
-
-
-async def _respond(send: Send, status: int, body: bytes) -> None:
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+def _calls(services: Services, dialect: Dialect) -> Iterator[tuple[str, ASGIApp]]:
+    for path in dialect.paths:
+        yield path.template, Endpoint(services, dialect, path.params)

@@ -86,7 +86,8 @@ class Attempt:
         self._request = call.request
         self._client = client
         self._target = target
-        self._dialect = DIALECTS[target.upstream.dialect]
+        is_same = target.upstream.dialect == call.dialect.name  # also of a call that is only relayed
+        self._dialect = call.dialect if is_same else DIALECTS[target.upstream.dialect]
         self._options = target.upstream.options
         self._timeouts = timeouts
         self._watchdog = Watchdog(self._deadlines(), client.timeline.begun)

@@ -18,9 +18,10 @@ from rich.table import Table
 from gateway import app, server
 from gateway.config import Config, ConfigError, is_loopback, load, schema, summary, warnings
 from gateway.config import Server as ServerSettings
+from gateway.dialects import DIALECTS
 from gateway.errors import BadRequest
 from gateway.simulator import script as sc
-from gateway.simulator.app import SimulatorApp
+from gateway.simulator.app import ENDINGS, SimulatorApp
 
 _CONFIG_WRONG = 1
 _config_option = click.option(
@@ -100,7 +101,8 @@ def simulate(host: str, port: int, script: str) -> None:
         raise click.BadParameter(error.message, param_hint="--script") from error
     settings = ServerSettings(host=host, port=port)
     _log_to_stderr()
-    console.print(f"simulating on http://{host}:{port}/v1/chat/completions, /v1/messages and /predict")
+    paths = f"paths that end in {', '.join(ENDINGS)}, and as a predict endpoint on all others"
+    console.print(f"simulating on http://{host}:{port}: {paths}", soft_wrap=True)
     server.run(SimulatorApp(base), settings, app.refuse)
 
 
@@ -126,20 +128,15 @@ def _log_to_stderr() -> None:
 
 
 def _welcome(config: Config, settings: ServerSettings) -> None:
-    """Routes, the address, and three calls to try."""
+    """Routes, the address, and a call to try for each kind of client."""
     base = f"http://{settings.host}:{settings.port}"
     exact = [name for name in config.routes if "*" not in name]
     model = "demo" if "demo" in exact else (exact or ["MODEL"])[0]
-    ask = '"messages":[{"role":"user","content":"Write a haiku about the ocean."}],"stream":true'
-    prompt = '"prompt":"Write a haiku about the ocean.","stream":true'
     console.print(
         f"[bold]triglot[/bold] listens on {base}, routes: {', '.join(config.routes)}", highlight=False, soft_wrap=True
     )
-    calls = (
-        ("OpenAI", f"""curl -N {base}/v1/chat/completions -d '{{"model":"{model}",{ask}}}'"""),
-        ("Anthropic", f"""curl -N {base}/v1/messages -d '{{"model":"{model}","max_tokens":200,{ask}}}'"""),
-        ("Truss", f"""curl -N {base}/model-{model}/production/predict -d '{{{prompt}}}'"""),
-    )
-    for name, call in calls:
-        console.print(f"\n# {name}", style="dim")
+    for sample in (dialect.sample for dialect in DIALECTS.values() if dialect.sample is not None):
+        body = orjson.dumps(sample.body).decode().replace("{model}", model)
+        call = f"curl -N {base}{sample.path.replace('{model}', model)} -d '{body}'"
+        console.print(f"\n# {sample.client}", style="dim")
         console.print(call, markup=False, highlight=False, soft_wrap=True)

@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Final
 
 import orjson
@@ -39,6 +40,9 @@ logger = logging.getLogger("triglot")
 
 _STREAM_HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 _READ_BY_DIALECTS: Final = ("accept", "content-type", "user-agent")
+_STRICT: Final = "x-gateway-strict"
+_YES: Final = ("1", "true", "yes")
+_NO: Final = ("0", "false", "no")
 _ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 
@@ -49,13 +53,21 @@ class ClientLeft(Exception):
 class Endpoint:
     """The calls of one dialect on one path, as an ASGI app."""
 
-    def __init__(self, services: Services, dialect: Dialect, params: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        services: Services,
+        dialect: Dialect,
+        params: Mapping[str, str] | None = None,
+        attempt: type[Attempt] = Attempt,
+    ) -> None:
+        """`params`: what the path implies. `attempt`: what is done with a target."""
         self._services = services
         self._dialect = dialect
         self._params = params or {}
+        self._attempt = attempt
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange = Exchange(self._services, self._dialect, scope, send)
+        exchange = Exchange(self._services, self._dialect, self._attempt, scope, send)
         try:
             if scope["method"] != "POST":
                 raise WrongMethod(f"{scope['path']} takes POST, got {scope['method']}")
@@ -79,7 +91,7 @@ class Endpoint:
         body = await read_body(receive, headers, self._services.settings.max_body)
         path = {**self._params, **scope.get("path_params", {})} | self._host_model(headers)
         read = {name: headers.get(name, "") for name in _READ_BY_DIALECTS}
-        return Inbound(decode(body), path, read, self._services.sealer)
+        return Inbound(decode(body), path, read, self._services.sealer, _is_strict(headers))
 
     def _host_model(self, headers: Mapping[str, str]) -> dict[str, str]:
         """`model-ID.` in front of a configured host suffix names the model (truss.md §2.1)."""
@@ -92,9 +104,10 @@ class Endpoint:
 class Exchange:
     """One request and what became of it."""
 
-    def __init__(self, services: Services, dialect: Dialect, scope: Scope, send: Send) -> None:
+    def __init__(self, services: Services, dialect: Dialect, attempt: type[Attempt], scope: Scope, send: Send) -> None:
         self._services = services
         self._dialect = dialect
+        self._make_attempt = attempt
         self._loop = asyncio.get_running_loop()
         created = int(time.time())  # noqa: TID251  `created` is wall-clock time
         self._stamp = Stamp(secrets.token_hex(12), created, services.sealer)
@@ -112,6 +125,11 @@ class Exchange:
         self.record.stream = request.stream
         route, name = self._services.table.find((request.model, *request.aliases), is_versioned=request.is_versioned)
         self.record.route = route.name
+        request = replace(
+            request,
+            is_strict=inbound.is_strict or route.is_strict,
+            hides_reasoning=not self._services.settings.expose_reasoning,
+        )
         call = Call(self._dialect, request, inbound.body, self._stamp)
         await self._try_targets(plan(route, name, random.random()), route, call)
 
@@ -134,7 +152,7 @@ class Exchange:
         record = self.record
         record.attempts += 1
         record.upstream, record.upstream_dialect = target.name, target.upstream.dialect
-        attempt = Attempt(self._services, call, target, route.timeouts, self)
+        attempt = self._make_attempt(self._services, call, target, route.timeouts, self)
         try:
             await attempt.run()
         finally:
@@ -247,6 +265,14 @@ async def _has_left(receive: Receive, sink: Sink, task: asyncio.Task[object]) ->
     if sink.is_over:  # servers say `disconnect` after an answer's end too
         return
     task.cancel("the client left")
+
+
+def _is_strict(headers: Mapping[str, str]) -> bool:
+    """Whether the client asks for strictness (mapping.md §3). A word we don't know may mean either: it is refused."""
+    asked = headers.get(_STRICT, "0").strip().lower()
+    if asked not in _YES and asked not in _NO:
+        raise BadRequest(f"{_STRICT}: expected one of {', '.join((*_YES, *_NO))}", param=_STRICT)
+    return asked in _YES
 
 
 def _decoded(scope: Scope) -> dict[str, str]:

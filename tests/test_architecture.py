@@ -40,8 +40,10 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "server": ("connection",),
     "attempt": ("config", "dialects", "errors", "neutral", "relay", "routing", "telemetry", "upstreams", "wire"),
     "endpoint": ("attempt", "config", "dialects", "errors", "neutral", "relay", "routing", "telemetry", "wire"),
-    "app": ("attempt", "config", "dialects", "endpoint", "errors", "routing", "simulator", "upstreams"),
-    "cli": ("app", "server", "config", "errors", "simulator"),
+    "counting": ("attempt", "dialects", "errors", "neutral", "upstreams"),
+    "fixed": ("dialects", "errors", "routing"),
+    "app": ("attempt", "config", "counting", "dialects", "endpoint", "fixed", "routing", "simulator", "upstreams"),
+    "cli": ("app", "server", "config", "dialects", "errors", "simulator"),
     "__main__": ("cli",),
     "": (),
 }
@@ -68,13 +70,10 @@ VENDORS = re.compile(
     re.IGNORECASE,
 )
 NAMED_OUTSIDE: dict[str, tuple[set[str], str]] = {
-    "app": ({"anthropic"}, "two vendors list their models under one path; a header of one tells whose client asks"),
-    "cli": ({"openai", "anthropic", "truss"}, "the welcome shows one call to try per kind of client"),
     "config.models": (
         {"vllm", "anthropic", "truss"},
         "descriptions of settings, which are the documentation of the schema",
     ),
-    "simulator.app": ({"openai", "anthropic", "truss"}, "the path table that picks whose words an upstream speaks"),
 }
 """Who names a vendor outside of `dialects`, which ones, and why it is bearable."""
 

@@ -293,6 +293,11 @@ class Route(_Section):
     )
     fallback: tuple[Target, ...] = _default((), "Tried in this order after all targets failed.")
     timeouts: Timeouts = Field(default_factory=Timeouts, description="Deadlines of this route.")
+    strict: bool = _default(
+        False,
+        "Whether a request is refused where a target would drop something of it. A client may ask for that itself, by "
+        "x-gateway-strict: 1.",
+    )
 
     @model_validator(mode="before")
     @classmethod

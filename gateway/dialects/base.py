@@ -12,7 +12,7 @@ A dialect is a value, an entry of `DIALECTS`; nothing outside its module asks fo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -38,6 +38,8 @@ class Inbound:
     headers: Mapping[str, str] = field(default_factory=dict)
     sealer: Sealer = _UNSEALED
     """Reads the signature tokens that we gave to this client earlier."""
+    is_strict: bool = False
+    """Whether the client wants a refusal wherever something of its request would be lost."""
 
     @property
     def is_versioned(self) -> bool:
@@ -138,6 +140,45 @@ class Path:
     params: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A call to try, shown by `triglot serve`. `{model}` in the path and in the body's texts is a model's name."""
+
+    client: str
+    path: str
+    body: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """A call of an API that the gateway knows and doesn't serve, and its fixed answer, so that nobody hunts for a typo.
+
+    Texts of `body` may repeat the path's parameters, as `{id}`, and the whole `{path}`.
+    """
+
+    template: str
+    status: int
+    body: Json
+    methods: tuple[str, ...] = ()
+    """None: whatever the method."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counting:
+    """The call of an API that counts the tokens of a prompt, as its server and as its client."""
+
+    path: Path
+    """Where clients of this dialect send it."""
+    ending: str
+    """How its path ends at an upstream of this dialect."""
+    parse: Callable[[Inbound], Request]
+    dump: Callable[[int], Json]
+    ask: Callable[[Outbound], Outbound]
+    """A call for an answer → the call for its prompt's count."""
+    load: Callable[[Any], int | None]
+    """The count in an upstream's answer, None if it isn't there."""
+
+
 class MakeDecoder(Protocol):
     """`max_event`: bytes of one event before the upstream counts as broken."""
 
@@ -178,7 +219,21 @@ class Dialect:
     """How the headers begin that a client of this dialect gets to see of an upstream of this dialect; no others."""
     lends: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
     """Paths of this API that speak another dialect, by that dialect's name."""
-    unbuilt: tuple[Path, ...] = ()
-    """Paths of this API that the gateway knows and does not serve: 501 with a sentence, so nobody hunts for a typo."""
+    absent: tuple[Absent, ...] = ()
+    """Calls of this API with a fixed answer; on a path that is served too, they come first."""
+    ending: str = ""
+    """How the path of a call ends at an upstream of this dialect; the longest that fits names it, so that an empty one
+    takes what is left."""
+    counts: Counting | None = None
+    relayed: tuple[Dialect, ...] = ()
+    """Further calls of this API that are passed to upstreams of the same API as they are, and never translated: this
+    dialect with their own `paths`, `ending`, `parse`, `forward`, codecs, and `own_dialect_only` set in each request."""
+    simulate: Callable[[Request], Json] | None = None
+    """What the simulator answers to calls that aren't answered in words."""
+    sample: Sample | None = None
+    told_by: tuple[str, ...] = ()
+    """Request headers that tell a client of this dialect where several APIs share a path."""
+    page: Callable[[Sequence[str], Mapping[str, str]], tuple[Sequence[str], bool]] | None = None
+    """(names of models, query) → those on the page asked for, and whether there are more; None: no pages."""
     lossy: tuple[tuple[str, str], ...] = ()
     """What this dialect can't carry: (what, what becomes of it)."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from gateway.errors import ClientError
 
@@ -314,8 +314,11 @@ class Request:
                     yield from part.parts
 
     def estimate_tokens(self) -> int:
-        """A rough count of the prompt's tokens, a quarter of its characters, at least 1 (mapping.md §7.2)."""
-        characters = sum(len(text.text) for text in self.system)
+        """A rough count of the prompt's tokens, a quarter of its characters, at least 1 (mapping.md §7.2).
+
+        System, messages and tools count, an image or a document with a flat figure.
+        """
+        characters = sum(_size(text.text) for text in self.system)
         characters += sum(_length(part) for part in self.parts())
         characters += sum(_tool_length(tool) for tool in self.tools)
         return max(1, characters // 4)
@@ -323,10 +326,16 @@ class Request:
 
 def _length(part: Part) -> int:
     match part:
-        case Text(text=text) | Reasoning(text=text) | Refusal(text=text) | ToolCall(arguments=text):
-            return len(text)
-        case Document(text=str(text)):
-            return len(text)
+        case Text(text=text) | Reasoning(text=text) | Refusal(text=text):
+            return _size(text)
+        case ToolCall():
+            return _size(part.name) + _size(part.arguments)
+        case Image() | Audio():
+            return _IMAGE
+        case Document():
+            return _size(part.text or "") if part.text or part.parts else _DOCUMENT
+        case SearchResult():
+            return _size(part.source) + _size(part.title)
         case _:
             return 0
 
@@ -334,8 +343,20 @@ def _length(part: Part) -> int:
 def _tool_length(tool: Tool) -> int:
     match tool:
         case FunctionTool(name, description, schema):
-            return len(name) + len(description or "") + (len(repr(schema)) if schema else 0)
+            return _size(name) + _size(description or "") + (len(repr(schema)) if schema else 0)
         case CustomTool(name, description):
-            return len(name) + len(description or "")
+            return _size(name) + _size(description or "")
         case HostedTool(name=name):
-            return len(name)
+            return _size(name)
+
+
+def _size(text: str) -> int:
+    """Characters, as far as four make a token; beyond ASCII it is nearer to one each, which bytes tell better."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
+_IMAGE: Final = 4 * 1500
+"""What an image or a recording costs depends on its size, which isn't known here: about a large image, as characters.
+"""
+_DOCUMENT: Final = 4 * 3000
+"""As an image: about two pages of a PDF."""

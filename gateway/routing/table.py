@@ -18,6 +18,8 @@ class Route:
     fallback: tuple[Target, ...]
     timeouts: Timeouts
     upstreams: Mapping[str, Upstream]
+    is_strict: bool = False
+    """Whether what a target would drop is refused, whatever the client asks for."""
 
     @property
     def is_pattern(self) -> bool:
@@ -30,7 +32,7 @@ class Table:
 
     def __init__(self, config: Config) -> None:
         routes = [
-            Route(name, route.targets, route.fallback, route.timeouts, config.upstreams)
+            Route(name, route.targets, route.fallback, route.timeouts, config.upstreams, route.strict)
             for name, route in config.routes.items()
         ]
         self._exact = {route.name: route for route in routes if not route.is_pattern}

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
-from typing import Final
+from typing import Any, Final
 
 import httpx
 import orjson
 from starlette.types import Receive, Scope, Send
 
-from gateway.dialects import DIALECTS, Dialect
-from gateway.dialects.base import Encoder, Inbound, Stamp
-from gateway.errors import KIND_OF_STATUS, BadRequest, GatewayError, Kind, UpstreamError
+from gateway.dialects import DIALECTS, Dialect, owner_of
+from gateway.dialects.base import Counting, Encoder, Inbound, Json, Stamp
+from gateway.errors import KIND_OF_STATUS, GatewayError, Kind, UpstreamError, WrongMethod
 from gateway.neutral.events import End, Failed
 from gateway.neutral.request import Request
 from gateway.neutral.response import Collector
@@ -22,9 +23,26 @@ from gateway.simulator import script as sc
 from gateway.wire.extensions import ABORT
 from gateway.wire.json_body import decode
 
-# How a path ends → the dialect spoken there.
-_ENDINGS: Final = (("/chat/completions", "openai"), ("/messages", "anthropic"), ("predict", "truss"))
 _STAMP: Final = Stamp("simulated", 1_700_000_000)
+
+
+def _calls() -> Iterator[Dialect]:
+    """Everything the simulator can be asked, as dialects: each has its own ending of a path."""
+    for dialect in DIALECTS.values():
+        yield dialect
+        yield from dialect.relayed
+        if (counts := dialect.counts) is not None:
+            spell = partial(_spell_count, counts)
+            yield replace(dialect, ending=counts.ending, parse=counts.parse, simulate=spell)
+
+
+def _spell_count(counts: Counting, request: Request) -> Json:
+    return counts.dump(sc.prompt_tokens(request))
+
+
+_CALLS: Final = sorted(_calls(), key=lambda dialect: len(dialect.ending), reverse=True)
+"""The longest ending first: it may end as a shorter one does."""
+ENDINGS: Final = tuple(sorted(dialect.ending for dialect in _CALLS if dialect.ending))
 
 
 class ConnectionCut(Exception):
@@ -49,7 +67,7 @@ class Simulator:
 
     def perform(self, path: str, query: str, body: bytes, headers: Mapping[str, str]) -> Performance:
         """The response to one call. Raises ConnectionCut where the script wants no response at all."""
-        dialect = next((DIALECTS[name] for ending, name in _ENDINGS if path.endswith(ending)), DIALECTS["truss"])
+        dialect = next(dialect for dialect in _CALLS if path.endswith(dialect.ending))
         try:
             request = dialect.parse(Inbound(decode(body), headers=headers))
             script = sc.read(request.model.partition("?")[2], sc.read(query, self._base))
@@ -66,6 +84,8 @@ class Simulator:
             status = script.at or 500
             kind = KIND_OF_STATUS.get(status)
             return _refusal(dialect, UpstreamError(f"simulated: status {status}", kind=kind, status=status))
+        if dialect.simulate is not None:
+            script, request = replace(script, tps=0), replace(request, stream=False, max_tokens=None)
         if not request.stream:
             return Performance(200, {"content-type": "application/json"}, _whole(dialect, request, script))
         encoder = dialect.encoder(request, _STAMP)
@@ -128,11 +148,17 @@ async def _whole(dialect: Dialect, request: Request, script: sc.Script) -> Async
                 for event in events:
                     collector.take(event)
                 if events and isinstance(events[-1], End):
-                    yield orjson.dumps(dialect.dump(collector.response(), request, _STAMP))
+                    yield orjson.dumps(_body(dialect, request, collector))
             case sc.Hang():
                 await asyncio.Event().wait()
             case _:
                 raise ConnectionCut
+
+
+def _body(dialect: Dialect, request: Request, collector: Collector) -> Any:
+    if dialect.simulate is not None:
+        return dialect.simulate(request)
+    return dialect.dump(collector.response(), request, _STAMP)
 
 
 # -- as an httpx transport -----------------------------------------------------------------------------------------
@@ -193,7 +219,7 @@ class SimulatorApp:
 
     def _perform(self, scope: Scope, body: bytes, headers: Mapping[str, str]) -> Performance:
         if scope["method"] != "POST":
-            return _refusal(DIALECTS["openai"], BadRequest("the simulator takes POST", status=405))
+            return _refusal(owner_of(scope["path"]), WrongMethod("the simulator takes POST"))
         return self._simulator.perform(scope["path"], scope["query_string"].decode("latin-1"), body, headers)
 
 

@@ -29,7 +29,7 @@ from gateway.neutral.events import (
     TextDelta,
     Usage,
 )
-from gateway.neutral.request import ChoiceMode, FunctionTool, Request, Role, Text, ToolResult
+from gateway.neutral.request import ChoiceMode, FunctionTool, HostedTool, Request, Role, Text, ToolCall, ToolResult
 
 HAIKU: Final = "Grey waves fold and fall,\nsalt wind combs the waiting shore,\nthe tide keeps its word. 🌊\n"
 
@@ -126,7 +126,7 @@ Step = Pause | Say | Raw | Cut | Hang
 
 def play(script: Script, request: Request) -> Iterator[Step]:
     """The steps of one answer, faults and all."""
-    usage = Usage(input=request.estimate_tokens(), output=0)
+    usage = Usage(input=prompt_tokens(request), output=0)
     yield Pause(script.ttft_s)
     count = 0
     yield Say([Start(id="simulated", model=request.model, usage=usage)])
@@ -163,6 +163,14 @@ _STEPS: Final[Mapping[str, tuple[Step, ...]]] = {
 def tokens(text: str) -> list[str]:
     """Words with the blank behind them."""
     return re.findall(r"\S*\s+|\S+", text)
+
+
+def prompt_tokens(request: Request) -> int:
+    """The words of a prompt, counted and not estimated: texts, calls, results and tools."""
+    texts = [part.text for part in (*request.system, *request.parts()) if isinstance(part, Text)]
+    texts += [f"{part.name} {part.arguments}" for part in request.parts() if isinstance(part, ToolCall)]
+    texts += [f"{tool.name} {tool.description or ''}" for tool in request.tools if not isinstance(tool, HostedTool)]
+    return max(1, sum(len(tokens(text)) for text in texts))
 
 
 def _content(script: Script, request: Request) -> Iterator[Sequence[Event]]:

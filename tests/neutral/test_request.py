@@ -7,6 +7,7 @@ import pytest
 from gateway.neutral.request import (
     CustomTool,
     Data,
+    Document,
     FunctionTool,
     HostedTool,
     Image,
@@ -39,7 +40,7 @@ def test_an_estimate_is_a_quarter_of_the_characters() -> None:
         Text("x" * 400),
         Reasoning("x" * 400),
         Refusal("x" * 400),
-        ToolCall("id", "f", "x" * 400),
+        ToolCall("id", "f" * 40, "x" * 360),
         ToolResult("id", (Text("x" * 200), Text("x" * 200))),
     ],
     ids=lambda part: type(part).__name__,
@@ -59,9 +60,20 @@ def test_system_text_and_tools_count() -> None:
 
 
 def test_an_estimate_is_never_zero() -> None:
-    """Clients take a zero for unknown; an image has no characters and still costs something."""
+    """Clients take a zero for an empty context."""
     assert request().estimate_tokens() == 1
-    assert request(Image(Data("image/png", "x" * 4000))).estimate_tokens() == 1
+
+
+def test_what_has_no_characters_costs_a_flat_figure_whatever_its_bytes() -> None:
+    """Pitfall 120: a picture is never free, and its base64 is no text."""
+    small, large = (request(Image(Data("image/png", "x" * size))).estimate_tokens() for size in (4, 4_000_000))
+    assert small == large == 1500
+    assert request(Document(Data("application/pdf", "x" * 4))).estimate_tokens() == 3000
+    assert request(Document(Data("text/plain", "x"), text="x" * 40)).estimate_tokens() == 10
+
+
+def test_text_beyond_ascii_has_more_tokens_than_a_quarter_of_its_characters() -> None:
+    assert request(Text("潮" * 40)).estimate_tokens() == 30
 
 
 def test_a_field_is_called_by_its_name_at_the_client() -> None:

@@ -10,7 +10,8 @@ from gateway.dialects.anthropic.failures import dump_error, load_error
 from gateway.dialects.anthropic.options import Options
 from gateway.dialects.anthropic.parsing import parse
 from gateway.dialects.anthropic.rendering import PATH, forward, render
-from gateway.dialects.base import Dialect, Path, same_form
+from gateway.dialects.anthropic.siblings import COUNTS, page
+from gateway.dialects.base import Dialect, Path, Sample, same_form
 
 
 def _owns(path: str) -> bool:
@@ -36,6 +37,20 @@ DIALECT: Final = Dialect(
     auth="x-api-key",
     id_header="request-id",
     passed_on=("retry-after", "anthropic-ratelimit-"),
+    ending="/messages",
+    counts=COUNTS,
+    sample=Sample(
+        "Anthropic",
+        PATH,
+        {
+            "model": "{model}",
+            "max_tokens": 200,
+            "messages": [{"role": "user", "content": "Write a haiku about the ocean."}],
+            "stream": True,
+        },
+    ),
+    told_by=("anthropic-version", "x-api-key"),
+    page=page,
     lossy=(
         ("refusals of OpenAI models", "text, with stop_reason refusal"),
         ("penalties, seed, logit_bias, logprobs and other sampling fields", "dropped, and named"),

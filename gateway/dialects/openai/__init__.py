@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
-from gateway.dialects.base import Dialect, Path, same_form
+from gateway.dialects.base import Dialect, Path, Sample, same_form
+from gateway.dialects.openai import completions, embeddings
 from gateway.dialects.openai.decoding import Decoder, load
 from gateway.dialects.openai.encoding import Encoder, dump
 from gateway.dialects.openai.failures import dump_error, load_error
@@ -17,7 +19,7 @@ def _owns(path: str) -> bool:
     return True
 
 
-DIALECT: Final = Dialect(
+_CHAT: Final = Dialect(
     name="openai",
     paths=(Path("/v1/chat/completions"),),
     owns=_owns,
@@ -35,6 +37,16 @@ DIALECT: Final = Dialect(
     options=Options,
     auth="bearer",
     passed_on=("retry-after", "x-ratelimit-", "openai-processing-ms", "openai-version"),
+    ending="/chat/completions",
+    sample=Sample(
+        "OpenAI",
+        "/v1/chat/completions",
+        {
+            "model": "{model}",
+            "messages": [{"role": "user", "content": "Write a haiku about the ocean."}],
+            "stream": True,
+        },
+    ),
     lossy=(
         ("signatures and redacted reasoning", "in reasoning_details, for clients that echo it"),
         ("citations", "dropped"),
@@ -44,3 +56,4 @@ DIALECT: Final = Dialect(
         ("text behind a tool call in history", "moved before it"),
     ),
 )
+DIALECT: Final = replace(_CHAT, relayed=(completions.beside(_CHAT), embeddings.beside(_CHAT)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from gateway.dialects.base import Dialect, Path
+from gateway.dialects.base import Absent, Dialect, Path, Sample
 from gateway.dialects.truss.decoding import decoder
 from gateway.dialects.truss.encoding import dump, encoder
 from gateway.dialects.truss.failures import dump_error, load_error
@@ -25,7 +25,7 @@ _TARGETS: Final = (
     Path("/environments/{env}"),
     Path("/deployment/{deployment}"),
 )
-_UNBUILT: Final = (
+_ABSENT: Final = (
     "/async_predict",
     "/wake",
     "/async_queue_status",
@@ -34,6 +34,7 @@ _UNBUILT: Final = (
     "/async_run_remote",
     "/async_request/{request}",
 )
+_NOT_SERVED: Final = {"error": "{path} is part of this API and not served by this gateway"}
 _OWNED: Final = ("/model-", "/production/", "/development/", "/environments/", "/deployment/", "/async_request/")
 
 
@@ -67,7 +68,10 @@ DIALECT: Final = Dialect(
         "openai": (*_paths("/sync/v1/chat/completions"), Path("/model-{model}/v1/chat/completions")),
         "anthropic": (*_paths("/sync/v1/messages"), Path("/model-{model}/v1/messages")),
     },
-    unbuilt=tuple(path for action in _UNBUILT for path in _paths(action)),
+    absent=tuple(Absent(path.template, 501, _NOT_SERVED) for action in _ABSENT for path in _paths(action)),
+    sample=Sample(
+        "Truss", "/model-{model}/production/predict", {"prompt": "Write a haiku about the ocean.", "stream": True}
+    ),
     lossy=(
         ("finish reason, usage, ids and certainty of raw text", "stop, an estimate, our own; `x-gateway-completeness`"),
         ("tool calls in raw text", "an error"),

@@ -1,0 +1,150 @@
+"""Answers that need no upstream: fixed values, the list of models, and errors in the dialect of a path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+import orjson
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gateway.dialects import DIALECTS, Dialect, owner_of
+from gateway.dialects.base import Absent
+from gateway.errors import GatewayError, NoRoute, WrongMethod
+from gateway.routing.table import Table
+
+_CREATED: Final = 1_700_000_000
+"""`created` of every model in the list: a name in a configuration has no birthday."""
+_CREATED_AT: Final = "2023-11-14T22:13:20Z"
+_MAX_SHOWN: Final = 200
+"""Characters of a path that an answer repeats."""
+
+
+def refuse(path: str, error: GatewayError) -> tuple[int, bytes]:
+    """An error in the dialect of the path: status and body. Also for what the server refuses before any app."""
+    return _told(owner_of(path), error)
+
+
+async def unknown_path(scope: Scope, receive: Receive, send: Send) -> None:
+    """404 in the dialect that would have had the path."""
+    if scope["type"] == "http":
+        error = NoRoute(f"no such path: {scope['path'][:_MAX_SHOWN]}")
+        await _respond(send, *refuse(scope["path"], error))
+
+
+class Fixed:
+    """A JSON value that never changes."""
+
+    def __init__(self, value: Mapping[str, Any]) -> None:
+        self._body = orjson.dumps(value)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await _respond(send, 200, self._body)
+
+
+class ByMethod:
+    """An app for each method, and 405 for the others unless there is one for them too."""
+
+    def __init__(self, apps: Mapping[str, ASGIApp], otherwise: ASGIApp | None = None) -> None:
+        self._apps = apps
+        self._otherwise = otherwise
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self._apps.get(scope["method"], self._otherwise)
+        if app is not None:
+            await app(scope, receive, send)
+            return
+        allowed = ", ".join(self._apps)
+        error = WrongMethod(f"{scope['path'][:_MAX_SHOWN]} takes {allowed}, got {scope['method']}")
+        await _respond(send, *refuse(scope["path"], error), ((b"allow", allowed.encode()),))
+
+
+def readable(app: ASGIApp) -> ByMethod:
+    """For GET and HEAD only; the server leaves the body of an answer to HEAD out."""
+    return ByMethod({"GET": app, "HEAD": app})
+
+
+class NotServed:
+    """The answer of a call that a dialect has declared absent."""
+
+    def __init__(self, absent: Absent) -> None:
+        self._absent = absent
+        self._body = orjson.dumps(absent.body)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = self._body
+        for name, value in {"path": scope["path"], **scope["path_params"]}.items():
+            body = body.replace(b"{%s}" % name.encode(), orjson.dumps(value[:_MAX_SHOWN])[1:-1])
+        await _respond(send, self._absent.status, body)
+
+
+# -- models --------------------------------------------------------------------------------------------------------
+
+
+class Models:
+    """The list of models, and one model of it, for the clients of every vendor that has such a list."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    async def list(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The names that can be listed: patterns can't. In pages where the client's dialect has them."""
+        client, query = _client(scope), parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        try:
+            names, has_more = (client.page or _one_page)(self._table.names, dict(query))
+        except GatewayError as error:
+            await _respond(send, *_told(client, error))
+            return
+        ends = {"first_id": names[0], "last_id": names[-1]} if names else {"first_id": None, "last_id": None}
+        models = [_model(name) for name in names]
+        await _respond(send, 200, orjson.dumps({"object": "list", "data": models, "has_more": has_more, **ends}))
+
+    async def one(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Whatever name a call may use; also one that a pattern takes."""
+        name = scope["path_params"]["model"]
+        try:
+            self._table.find((name,))
+        except GatewayError as error:
+            await _respond(send, *_told(_client(scope), error))
+            return
+        await _respond(send, 200, orjson.dumps(_model(name)))
+
+
+def _one_page(names: Sequence[str], query: Mapping[str, str]) -> tuple[Sequence[str], bool]:
+    return names, False
+
+
+def _client(scope: Scope) -> Dialect:
+    """Models are listed under one path for several vendors: the headers tell which (anthropic-messages.md §9)."""
+    names = {name.decode("latin-1") for name, _ in scope["headers"]}
+    told = (dialect for dialect in DIALECTS.values() if not names.isdisjoint(dialect.told_by))
+    return next(told, owner_of(scope["path"]))
+
+
+def _model(name: str) -> dict[str, Any]:
+    """A model in the shapes of both vendors at once, which both official SDKs accept (openai-chat.md §7)."""
+    return {
+        "id": name,
+        "object": "model",
+        "created": _CREATED,
+        "owned_by": "triglot",
+        "type": "model",
+        "display_name": name,
+        "created_at": _CREATED_AT,
+        "lifecycle": "active",
+    }
+
+
+# -- sending -------------------------------------------------------------------------------------------------------
+
+
+def _told(dialect: Dialect, error: GatewayError) -> tuple[int, bytes]:
+    status, body = dialect.dump_error(error, "")
+    return status, orjson.dumps(body)
+
+
+async def _respond(send: Send, status: int, body: bytes, more: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *more]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,341 @@
+"""What clients call beside their main path: counts, models, completions, embeddings; by official SDKs, over sockets."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterator
+from struct import pack
+from typing import Any
+
+import anthropic
+import openai
+import pytest
+import requests
+
+from gateway.simulator.script import HAIKU
+from tests.e2e.clients import PATIENCE_S, anthropic_sdk, openai_sdk
+from tests.e2e.gateway_process import World, config_of, free_port, gateway, simulators, upstream
+from tests.e2e.scripts import PROMPT, QUICK, TOKENS, faulty
+
+FAULTS = (
+    "refused",
+    "status@503",
+    "status@404",
+    "status@405",
+    "status@501",
+    "status@400",
+    "cut@3",
+    "close@3",
+    "error@3",
+)
+MESSAGES: list[Any] = [{"role": "user", "content": "one two three"}]
+TOOLS: list[Any] = [{"name": "weather", "description": "says the weather", "input_schema": {"type": "object"}}]
+
+
+@pytest.fixture(scope="module")
+def routed() -> Iterator[World]:
+    """A route to each kind of upstream, alone and behind ones that fail."""
+    with simulators() as (ports, scripted):
+        upstreams: dict[str, Any] = {kind: upstream(ports, kind, QUICK) for kind in ("openai", "anthropic", "raw")}
+        upstreams["nobody"] = {"dialect": "openai", "url": f"http://127.0.0.1:{free_port()}/v1"}
+        for kind in ("openai", "anthropic"):
+            upstreams |= {f"{kind}:{fault}": upstream(ports, kind, faulty(fault)) for fault in FAULTS}
+        routes: dict[str, Any] = {name: name for name in upstreams}
+        for kind in ("openai", "anthropic"):
+            for fault in FAULTS:
+                routes[f"{kind}:{fault}-then-good"] = chain(f"{kind}:{fault}", kind)
+        routes["nobody-then-good"] = chain("nobody", "openai")
+        routes["anthropic-then-openai"] = chain("anthropic", "openai")
+        routes["pat-*"] = "openai"
+        routes["vendor/model-1"] = "openai"
+        with gateway(config_of(upstreams, routes)) as port:
+            yield World(port, ports, scripted)
+
+
+def chain(first: str, second: str) -> dict[str, Any]:
+    return {"targets": [{"upstream": first}], "fallback": [{"upstream": second}]}
+
+
+# -- counting tokens ------------------------------------------------------------------------------------------------
+
+
+def count(world: World, model: Any, **body: Any) -> requests.Response:
+    body = {"model": model, "messages": MESSAGES, **body}
+    url = f"{world.url}/v1/messages/count_tokens?beta=true"
+    return requests.post(url, json=body, headers={"x-api-key": "k"}, timeout=PATIENCE_S)
+
+
+def test_tokens_are_counted_by_the_upstream_where_it_can(routed: World) -> None:
+    """Pitfall 120: as many as the same upstream then says that it read."""
+    with anthropic_sdk(routed.url) as client:
+        counted = client.messages.count_tokens(model="anthropic", messages=MESSAGES, system="four five", tools=TOOLS)
+        answered = client.messages.create(
+            model="anthropic", messages=MESSAGES, system="four five", tools=TOOLS, max_tokens=9
+        )
+    assert counted.input_tokens == answered.usage.input_tokens == 3 + 2 + 4
+    assert "x-gateway-adapted" not in count(routed, "anthropic").headers
+
+
+@pytest.mark.parametrize("model", ["openai", "raw"])
+def test_tokens_are_estimated_where_no_upstream_counts_and_the_client_is_told(routed: World, model: str) -> None:
+    """Pitfall 120: system, tools and messages count, each of them, and never nothing."""
+    with anthropic_sdk(routed.url) as client:
+        bare = client.messages.count_tokens(model=model, messages=MESSAGES).input_tokens
+        longer = client.messages.count_tokens(model=model, messages=[*MESSAGES, *MESSAGES]).input_tokens
+        led = client.messages.count_tokens(model=model, messages=MESSAGES, system="x" * 40).input_tokens
+        tooled = client.messages.count_tokens(model=model, messages=MESSAGES, tools=TOOLS).input_tokens
+    assert bare == len("one two three") // 4
+    assert min(longer, led, tooled) > bare
+    assert led == (40 + len("one two three")) // 4
+    told = count(routed, model, messages=[{"role": "user", "content": ""}])
+    assert (told.status_code, told.json()) == (200, {"input_tokens": 1})
+    assert told.headers["x-gateway-adapted"] == "input_tokens=estimated"
+
+
+@pytest.mark.parametrize("status", ["404", "405", "501"])
+def test_an_upstream_without_a_counter_is_asked_for_answers_all_the_same(routed: World, status: str) -> None:
+    """Pitfall 57: one 404 on count_tokens does not mark the model unavailable, and is not told either."""
+    told = count(routed, f"anthropic:status@{status}-then-good")
+    assert (told.status_code, told.json()) == (200, {"input_tokens": 3})
+    assert told.headers["x-gateway-adapted"] == "input_tokens=estimated"
+    assert told.headers["x-gateway-upstream"] == f"anthropic:status@{status}"
+    assert told.headers["x-gateway-attempts"] == "1"
+
+
+@pytest.mark.parametrize("fault", ["refused", "status@503", "cut@3"])
+def test_a_counter_that_fails_is_replaced_by_the_next_target(routed: World, fault: str) -> None:
+    told = count(routed, f"anthropic:{fault}-then-good")
+    assert (told.status_code, told.headers["x-gateway-upstream"]) == (200, "anthropic")
+    assert "x-gateway-adapted" not in told.headers
+    alone = count(routed, f"anthropic:{fault}")
+    assert alone.status_code == (529 if fault == "status@503" else 502)
+    assert alone.json()["type"] == "error"
+
+
+def test_what_an_upstream_says_against_a_prompt_is_told_in_the_clients_words(routed: World) -> None:
+    with anthropic_sdk(routed.url) as client, pytest.raises(anthropic.BadRequestError) as caught:
+        client.messages.count_tokens(model="anthropic:status@400-then-good", messages=MESSAGES)
+    assert caught.value.type == "invalid_request_error"
+    assert "simulated: status 400" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"messages": []}, "messages: expected a non-empty array"),
+        ({"tools": [{"type": "custom"}]}, "tools.0.name"),
+        ({"messages": [{"role": "user", "content": 7}]}, "messages.0.content"),
+    ],
+)
+def test_a_prompt_that_is_none_is_400_in_anthropics_words(routed: World, body: dict[str, Any], message: str) -> None:
+    told = count(routed, "openai", **body)
+    assert (told.status_code, told.json()["error"]["type"]) == (400, "invalid_request_error")
+    assert message in told.json()["error"]["message"]
+
+
+def test_what_only_answers_need_is_ignored_when_counting(routed: World) -> None:
+    """Also where it would be wrong for an answer: extras are accepted (anthropic-messages.md §9)."""
+    told = count(routed, "anthropic", max_tokens=0, stream=True, metadata=3, stop_sequences=4)
+    assert (told.status_code, told.json()) == (200, {"input_tokens": 3})
+
+
+def test_counting_for_an_unknown_model_is_404_and_by_get_405(routed: World) -> None:
+    told = count(routed, "nope")
+    assert (told.status_code, told.json()["error"]["type"]) == (404, "not_found_error")
+    told = requests.get(f"{routed.url}/v1/messages/count_tokens", timeout=PATIENCE_S)
+    assert (told.status_code, told.headers["allow"]) == (405, "POST")
+
+
+# -- models ---------------------------------------------------------------------------------------------------------
+
+
+def test_both_sdks_list_the_same_models_in_strict_mode(routed: World) -> None:
+    """Pitfall 123, the half that lists."""
+    with openai_sdk(routed.url) as client:
+        listed = [model.id for model in client.models.list()]
+    with anthropic_sdk(routed.url) as messages:
+        assert [model.id for model in messages.models.list()] == listed
+    assert "pat-*" not in listed
+    assert {"openai", "anthropic", "vendor/model-1"} <= set(listed)
+
+
+def test_models_come_in_pages_of_the_size_asked_for_and_none_is_lost(routed: World) -> None:
+    with anthropic_sdk(routed.url) as client:
+        everything = [model.id for model in client.models.list()]
+        first = client.models.list(limit=4)
+        assert [model.id for model in first.data] == everything[:4]
+        assert (first.has_more, first.first_id, first.last_id) == (True, everything[0], everything[3])
+        assert [model.id for model in client.models.list(limit=4)] == everything  # the SDK turns the pages
+        assert [model.id for model in client.models.list(after_id=everything[-2])] == everything[-1:]
+        before = client.models.list(before_id=everything[3], limit=2)
+        assert ([model.id for model in before.data], before.has_more) == (everything[1:3], True)
+        assert client.models.list(before_id=everything[0]).data == []
+
+
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=x", "limit=1001", "after_id=nope", "after_id=openai&before_id=raw"]
+)
+def test_a_page_that_can_not_be_is_400_in_anthropics_words(routed: World, query: str) -> None:
+    told = requests.get(f"{routed.url}/v1/models?{query}", headers={"x-api-key": "k"}, timeout=PATIENCE_S)
+    assert (told.status_code, told.json()["type"]) == (400, "error")
+    assert query.partition("=")[0].removeprefix("after_id&") in told.json()["error"]["message"] or "&" in query
+    told = requests.get(f"{routed.url}/v1/models?{query}", timeout=PATIENCE_S)
+    assert told.status_code == 200  # the other vendor's list knows no pages
+
+
+@pytest.mark.parametrize("model", ["openai", "vendor/model-1", "pat-7", "openai:status@503"])
+def test_every_name_that_can_be_called_can_be_looked_up(routed: World, model: str) -> None:
+    with openai_sdk(routed.url) as client:
+        assert client.models.retrieve(model).id == model
+    with anthropic_sdk(routed.url) as messages:
+        assert messages.models.retrieve(model).display_name == model
+    assert requests.head(f"{routed.url}/v1/models/{model}?x=1", timeout=PATIENCE_S).status_code == 200
+
+
+def test_an_unknown_model_is_404_in_the_words_of_who_asks(routed: World) -> None:
+    with openai_sdk(routed.url) as client, pytest.raises(openai.NotFoundError) as openai_error:
+        client.models.retrieve("opnai")
+    assert openai_error.value.code == "model_not_found"
+    assert 'did you mean "openai"' in openai_error.value.message
+    with anthropic_sdk(routed.url) as messages, pytest.raises(anthropic.NotFoundError) as anthropic_error:
+        messages.models.retrieve("opnai")
+    assert anthropic_error.value.type == "not_found_error"
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/openai", "/", "/livez"])
+def test_what_can_only_be_read_says_so(routed: World, path: str) -> None:
+    told = requests.post(routed.url + path, timeout=PATIENCE_S)
+    assert (told.status_code, told.headers["allow"]) == (405, "GET, HEAD")
+    assert "takes GET, HEAD, got POST" in told.json()["error"]["message"]
+
+
+# -- completions ----------------------------------------------------------------------------------------------------
+
+
+def test_a_completion_is_relayed_whole(routed: World) -> None:
+    with openai_sdk(routed.url) as client:
+        answer = client.completions.create(model="openai", prompt=PROMPT, extra_query={"x": "1"})
+    assert (answer.choices[0].text, answer.choices[0].finish_reason) == (HAIKU, "stop")
+    assert answer.usage is not None
+    assert answer.usage.completion_tokens == len(TOKENS)
+
+
+def lenient(world: World) -> openai.OpenAI:
+    """Not strict: the SDK's own type forbids the null that every genuine frame has (openai-chat.md §8)."""
+    return openai.OpenAI(base_url=f"{world.url}/v1", api_key="unused", max_retries=0, timeout=PATIENCE_S)
+
+
+def test_a_completion_is_relayed_as_it_streams_with_its_usage(routed: World) -> None:
+    with lenient(routed) as client:
+        frames = list(
+            client.completions.create(
+                model="openai", prompt=PROMPT, stream=True, stream_options={"include_usage": True}
+            )
+        )
+    assert "".join(frame.choices[0].text for frame in frames if frame.choices) == HAIKU
+    assert len(frames) == len(TOKENS) + 2
+    assert frames[-1].usage is not None
+    assert frames[-1].usage.completion_tokens == len(TOKENS)
+
+
+def complete(world: World, model: Any, **body: Any) -> requests.Response:
+    body = {"model": model, "prompt": PROMPT, **body}
+    return requests.post(f"{world.url}/v1/completions?x=1", json=body, timeout=PATIENCE_S)
+
+
+def test_a_completion_comes_byte_for_byte_as_the_upstream_wrote_it(routed: World) -> None:
+    for stream in (True, False):
+        body = {"model": "openai", "prompt": PROMPT, "stream": stream}
+        direct = requests.post(routed.upstream_url("openai", QUICK) + "/completions", json=body, timeout=PATIENCE_S)
+        assert complete(routed, "openai", stream=stream).content == direct.content
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+@pytest.mark.parametrize("failing", ["nobody", "openai:refused", "openai:status@503"])
+def test_a_completion_is_taken_over_before_its_first_byte(routed: World, failing: str, stream: bool) -> None:
+    told = complete(routed, f"{failing}-then-good", stream=stream)
+    assert (told.status_code, told.headers["x-gateway-upstream"]) == (200, "openai")
+
+
+@pytest.mark.parametrize("fault", ["cut@3", "close@3", "error@3"])
+def test_a_completion_that_broke_never_looks_finished(routed: World, fault: str) -> None:
+    heard: list[Any] = []
+    with lenient(routed) as client:
+        frames = client.completions.create(model=f"openai:{fault}-then-good", prompt=PROMPT, stream=True)
+        with pytest.raises(openai.APIError) as caught:
+            heard.extend(frame.choices[0] for frame in frames)
+    assert "".join(choice.text for choice in heard) == "".join(TOKENS[:3])
+    assert all(choice.finish_reason is None for choice in heard)
+    assert not isinstance(caught.value, openai.APIConnectionError)  # it was told, not merely cut
+    told = complete(routed, f"openai:{fault}", stream=True)
+    assert b"[DONE]" not in told.content
+    assert complete(routed, f"openai:{fault}").status_code == 502
+
+
+# -- embeddings -----------------------------------------------------------------------------------------------------
+
+
+def test_embeddings_are_relayed_in_base64_as_the_sdk_asks_and_in_numbers(routed: World) -> None:
+    """Strict mode looks at what came before the SDK unpacks it, so that it takes no genuine base64."""
+    with lenient(routed) as unpacking, openai_sdk(routed.url) as client:
+        packed = unpacking.embeddings.create(model="openai", input=["one", "two", "one"])
+        plain = client.embeddings.create(model="openai", input="one", encoding_format="float")
+    assert [item.index for item in packed.data] == [0, 1, 2]
+    assert packed.data[0].embedding == packed.data[2].embedding != packed.data[1].embedding
+    assert plain.data[0].embedding == pytest.approx(packed.data[0].embedding, rel=1e-6)
+    assert packed.usage.prompt_tokens == packed.usage.total_tokens > 0
+
+
+def embed(world: World, model: Any, **body: Any) -> requests.Response:
+    body = {"model": model, "input": [1, 2, 3], **body}
+    return requests.post(f"{world.url}/v1/embeddings?x=1", json=body, timeout=PATIENCE_S)
+
+
+def test_embeddings_come_byte_for_byte_as_the_upstream_wrote_them(routed: World) -> None:
+    body = {"model": "openai", "input": [1, 2, 3], "encoding_format": "base64"}
+    direct = requests.post(routed.upstream_url("openai", QUICK) + "/embeddings", json=body, timeout=PATIENCE_S)
+    told = embed(routed, "openai", encoding_format="base64")
+    assert told.content == direct.content
+    assert len(told.json()["data"]) == 1
+    numbers = embed(routed, "openai").json()["data"][0]["embedding"]
+    assert told.json()["data"][0]["embedding"] == b64encode(pack("<8f", *numbers)).decode()
+
+
+@pytest.mark.parametrize("failing", ["nobody", "openai:refused", "openai:status@503", "openai:cut@3"])
+def test_embeddings_are_taken_over_by_the_next_target(routed: World, failing: str) -> None:
+    told = embed(routed, f"{failing}-then-good")
+    assert (told.status_code, told.headers["x-gateway-attempts"]) == (200, "2")
+
+
+# -- what both share ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ask", [complete, embed])
+def test_an_upstream_of_another_api_is_refused_by_the_name_of_the_path(routed: World, ask: Any) -> None:
+    for model in ("anthropic", "raw"):
+        told = ask(routed, model)
+        assert told.status_code == 400
+        error = told.json()["error"]
+        assert (error["type"], error["param"], error["code"]) == (
+            "invalid_request_error",
+            "model",
+            "unsupported_parameter",
+        )
+        path = "/v1/completions" if ask is complete else "/v1/embeddings"
+        assert path in error["message"]
+        assert "x-gateway-adapted" not in told.headers
+
+
+@pytest.mark.parametrize("ask", [complete, embed])
+def test_a_target_that_has_the_path_is_found_behind_one_that_lacks_it(routed: World, ask: Any) -> None:
+    assert ask(routed, "anthropic-then-openai").headers["x-gateway-upstream"] == "openai"
+
+
+@pytest.mark.parametrize("ask", [complete, embed])
+def test_the_upstreams_refusal_is_told_and_an_unknown_model_is_404(routed: World, ask: Any) -> None:
+    told = ask(routed, "openai:status@400-then-good")
+    assert (told.status_code, told.json()["error"]["message"]) == (400, "simulated: status 400")
+    told = ask(routed, "nope")
+    assert (told.status_code, told.json()["error"]["code"]) == (404, "model_not_found")
+    told = ask(routed, 7)
+    assert (told.status_code, told.json()["error"]["param"]) == (400, "model")

@@ -5,13 +5,13 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 STAMP := $(VENV)/.installed
 
-.PHONY: serve test test-all check goldens clean
+.PHONY: serve test test-all check goldens conformance clean
 
 serve: $(VENV)/.runs     ## start the gateway on the built-in simulator
 	$(BIN)/triglot serve
 
 test: $(STAMP)           ## all tests but the slow ones
-	$(BIN)/pytest -m "not slow and not truss"
+	$(BIN)/pytest -m "not slow and not truss and not conformance"
 
 test-all: $(STAMP)       ## the slow ones and the real Truss server too
 	$(BIN)/pytest
@@ -20,13 +20,16 @@ check: $(STAMP)          ## what must be green before a commit
 	$(BIN)/ruff format --check gateway tests
 	$(BIN)/ruff check gateway tests
 	$(BIN)/mypy
-	$(BIN)/pytest -m "not slow and not truss" --cov --cov-report=term:skip-covered
+	$(BIN)/pytest -m "not slow and not truss and not conformance" --cov --cov-report=term:skip-covered
 
 goldens: $(STAMP)        ## write the expected files of the transcripts anew; review them by eye
 	$(BIN)/pytest tests/dialects/test_transcripts.py --regenerate
 
+conformance: $(VENV)/.conformance    ## play official SDKs on every upstream, and write docs/conformance.md
+	$(BIN)/python -m tests.conformance
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache tests/conformance/node/node_modules
 
 $(VENV)/.runs: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e .
@@ -35,6 +38,10 @@ $(VENV)/.runs: pyproject.toml | $(BIN)/python
 $(STAMP): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[dev]"
 	@touch $@ $(VENV)/.runs
+
+$(VENV)/.conformance: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[conformance]"
+	@touch $@
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -42,13 +43,19 @@ class Scripted:
     def __init__(self) -> None:
         self._simulator = SimulatorApp()
         self.calls: list[str] = []
+        self.active: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith("/as/"):
-            _, _, script, rest = scope["path"].split("/", 3)
-            self.calls.append(script)
-            scope = {**scope, "path": f"/{rest}", "query_string": script.encode()}
-        await self._simulator(scope, receive, send)
+        if scope["type"] != "http" or not scope["path"].startswith("/as/"):
+            await self._simulator(scope, receive, send)
+            return
+        _, _, script, rest = scope["path"].split("/", 3)
+        self.calls.append(script)
+        self.active[script] += 1
+        try:
+            await self._simulator({**scope, "path": f"/{rest}", "query_string": script.encode()}, receive, send)
+        finally:
+            self.active[script] -= 1
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,10 @@ class World:
     def calls(self, script: str) -> int:
         """How often upstreams were called to perform a script."""
         return sum(simulator.calls.count(script) for simulator in self.scripted.values())
+
+    def active(self, script: str) -> int:
+        """How many upstreams are performing a script just now."""
+        return sum(simulator.active[script] for simulator in self.scripted.values())
 
 
 def upstream_url(ports: Mapping[str, int], kind: str, script: str) -> str:

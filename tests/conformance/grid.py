@@ -1,0 +1,86 @@
+"""Runs every client on every upstream through every scenario."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from typing import Final
+
+from tests.conformance.cell import Cell, Lost
+from tests.conformance.clients import CLIENTS, Client, performer
+from tests.conformance.limits import limit
+from tests.conformance.node_clients import NodeClients, node_clients
+from tests.conformance.scenarios import SCENARIOS, SCRIPTS, Scenario
+from tests.e2e.gateway_process import KINDS, World, world
+
+WORKERS: Final = 4
+
+
+class Verdict(StrEnum):
+    PASS = "✅"
+    NOT_APPLICABLE = "n/a"
+    FAIL = "❌"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a cell, and why if there is something to say."""
+
+    client: str
+    upstream: str
+    scenario: str
+    verdict: Verdict
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Everything that runs while the grid does."""
+
+    world: World
+    node: NodeClients
+    alone: threading.Lock
+
+    def result(self, client: Client, upstream: str, scenario: Scenario) -> Result:
+        """Plays one cell."""
+        cell = Cell(client, upstream, performer(client, self.node), self.world, self.alone)
+        return Result(client.name, upstream, scenario.name, *verdict(cell, scenario))
+
+
+def verdict(cell: Cell, scenario: Scenario) -> tuple[Verdict, str]:
+    """Whether a cell passes. What can't be is no failure, but has to be refused where the gateway should refuse it."""
+    bound = limit(cell.client, cell.upstream, scenario.name)
+    if bound and not bound.check:
+        return Verdict.NOT_APPLICABLE, bound.reason
+    try:
+        (bound.check if bound and bound.check else scenario.check)(cell)
+    except Lost as lost:
+        return Verdict.FAIL, str(lost)
+    except Exception as error:  # a client that breaks down is a cell that fails, not the end of the grid
+        return Verdict.FAIL, f"{type(error).__name__}: {error}"
+    if bound is None:
+        return Verdict.PASS, ""
+    return (Verdict.PASS if bound.passes else Verdict.NOT_APPLICABLE), bound.reason
+
+
+@contextmanager
+def stage(*scripts: str) -> Iterator[Stage]:
+    """A gateway, its upstreams, and the JavaScript clients."""
+    with world(*(scripts or SCRIPTS)) as running, node_clients() as node:
+        yield Stage(running, node, threading.Lock())
+
+
+def run(
+    clients: Sequence[Client] = CLIENTS,
+    upstreams: Sequence[str] = tuple(KINDS),
+    scenarios: Sequence[Scenario] = SCENARIOS,
+) -> list[Result]:
+    """The results, client by client, scenario by scenario, upstream by upstream."""
+    cells = [(client, upstream, scenario) for client in clients for scenario in scenarios for upstream in upstreams]
+    with stage() as on, ThreadPoolExecutor(WORKERS) as pool:
+        return [future.result() for future in [pool.submit(partial(on.result, *cell)) for cell in cells]]

@@ -1,0 +1,90 @@
+"""What a pair cannot have, and why: these cells say n/a, and where the gateway has to refuse, it is asked to.
+
+A limit that still passes is one where something is lost by rule, as `mapping.md` has it: the cell carries the footnote,
+and what must survive is checked all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from tests.conformance.cell import Cell, Check, Lost, both, expect
+from tests.conformance.clients import Client
+from tests.conformance.conversation import Turn
+from tests.conformance.images import PNG
+from tests.conformance.scenarios import WEATHER
+from tests.e2e.scripts import PROMPT, QUICK
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """`check`: what happens instead and is played; None where there is nothing to play. `passes`: see above."""
+
+    reason: str
+    check: Check | None = None
+    passes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Where a limit holds. `clients`: names, or dialects; empty means any."""
+
+    scenarios: Collection[str]
+    limit: Limit
+    clients: Collection[str] = ()
+    upstreams: Collection[str] = ()
+
+    def holds(self, client: Client, upstream: str, scenario: str) -> bool:
+        return (
+            scenario in self.scenarios
+            and (not self.clients or client.name in self.clients or client.dialect in self.clients)
+            and (not self.upstreams or upstream in self.upstreams)
+        )
+
+
+def limit(client: Client, upstream: str, scenario: str) -> Limit | None:
+    """The first limit that holds for a cell."""
+    return next((rule.limit for rule in RULES if rule.holds(client, upstream, scenario)), None)
+
+
+def _refused(cell: Cell, stream: bool, turn: Turn, **settings: Any) -> None:
+    told = cell.ask(QUICK, turn, stream=stream, **settings)
+    trouble = told[0].trouble
+    if trouble is None:
+        raise Lost("not refused")
+    expect("status", trouble.status, 400)
+
+
+def refused(turn: Turn, **settings: Any) -> Check:
+    """A 400 from the gateway, streamed or whole."""
+    return both(partial(_refused, turn=turn, **settings))
+
+
+ONLY_TEXT: Final = "a `prompt` is answered with raw text, which carries nothing but text"
+TAKES_TEXT: Final = "a model that reads a `prompt` takes only text: the gateway refuses the request with 400"
+ANSWERS_TEXT: Final = "a model that reads a `prompt` answers with text alone"
+COUNTS_NOTHING: Final = "raw text carries no token counts: the gateway estimates them and says so"
+
+# Truss callers are relayed to Truss models as they are, so for them it is the body that decides, not the model.
+TRANSLATED: Final = ("openai", "anthropic", "responses")
+
+RULES: Final = (
+    Rule(
+        ("parallel tools", "tool loop", "reasoning", "image", "structured output", "usage"),
+        Limit(ONLY_TEXT),
+        clients=("prompt",),
+    ),
+    Rule(
+        ("parallel tools", "tool loop"),
+        Limit(TAKES_TEXT, refused(Turn(PROMPT), tools=(WEATHER,))),
+        TRANSLATED,
+        ("raw",),
+    ),
+    Rule(("image",), Limit(TAKES_TEXT, refused(Turn(PROMPT, PNG))), TRANSLATED, ("raw",)),
+    Rule(("structured output",), Limit(TAKES_TEXT, refused(Turn(PROMPT), wants_object=True)), TRANSLATED, ("raw",)),
+    Rule(("reasoning",), Limit(ANSWERS_TEXT), TRANSLATED, ("raw",)),
+    Rule(("usage",), Limit(COUNTS_NOTHING), TRANSLATED, ("raw",)),
+)

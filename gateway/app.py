@@ -10,6 +10,7 @@ from typing import Any
 from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp
 
+from gateway.aside import Aside
 from gateway.attempt import Services
 from gateway.config import Config
 from gateway.counting import Count
@@ -28,12 +29,13 @@ __all__ = ["build", "refuse"]
 def build(config: Config) -> ASGIApp:
     """The gateway. Opens its connection pools on start, closes them on stop."""
     upstreams = Upstreams({"simulator://": SimulatorTransport()})
-    services = Services(config.server, Table(config), upstreams, Sealer(_seal_key(config)))
+    services = Services(config.server, Table(config), upstreams, Sealer(_seal_key(config)), Aside())
 
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[None]:
         yield
         await services.upstreams.aclose()
+        services.aside.close()
 
     routes = [*_operator_routes(), *_dialect_routes(services), *_model_routes(services)]
     return Router(routes, default=unknown_path, lifespan=lifespan, redirect_slashes=False)

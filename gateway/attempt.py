@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, Protocol
 
 import orjson
 
+from gateway.aside import Aside
 from gateway.config import Server, Timeouts
 from gateway.dialects import DIALECTS, Dialect
 from gateway.dialects.base import Decoder, Json, Outbound, Stamp
@@ -45,15 +47,17 @@ class Services:
     table: Table
     upstreams: Upstreams
     sealer: Sealer
+    aside: Aside
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A client's call, parsed; `body` is the JSON it came as."""
+    """A client's call, parsed; `body` is the JSON it came as, in `size` bytes."""
 
     dialect: Dialect
     request: Request
     body: Json
+    size: int
     stamp: Stamp
 
 
@@ -80,8 +84,8 @@ class Attempt:
     """
 
     def __init__(self, services: Services, call: Call, target: Target, timeouts: Timeouts, client: Client) -> None:
+        self._services = services
         self._settings = services.settings
-        self._upstreams = services.upstreams
         self._call = call
         self._request = call.request
         self._client = client
@@ -94,6 +98,7 @@ class Attempt:
         self._sequencer = Sequencer(call.stamp.token)
         self._restored: Sequence = self._sequencer
         self._outbound = Outbound({})
+        self._content = b""
         self._answer: Answer | None = None
         self._decoder: Decoder | None = None
         self._pump: Pump | None = None
@@ -111,7 +116,7 @@ class Attempt:
 
     async def run(self) -> None:
         """Raises what another target may mend, or the client must hear. Our credential never shows in it."""
-        self._outbound = self._render()
+        self._outbound, self._content = await self._services.aside.run(self._call.size, self._written)
         restoration = replace(self._outbound.restoration, hides_reasoning=not self._request.shows_reasoning)
         self._restored = restored(self._sequencer, restoration)
         self._client.prepare("", self.headers)
@@ -119,9 +124,13 @@ class Attempt:
         try:
             await self._watched()
         except UpstreamError as error:
-            raise scrub(self._target.upstream, error) from error
+            raise scrub(self._target.upstream, error) from error.__cause__
         finally:
             self._watchdog.stop()
+
+    def _written(self) -> tuple[Outbound, bytes]:
+        outbound = self._render()
+        return outbound, orjson.dumps(outbound.body)
 
     def _render(self) -> Outbound:
         if self._dialect is self._call.dialect:
@@ -138,8 +147,8 @@ class Attempt:
     async def _watched(self) -> None:
         outbound, upstream = self._outbound, self._target.upstream
         with self._watchdog.scope:
-            async with self._upstreams.call(
-                upstream, outbound.path, outbound.body, outbound.headers, self._timeouts.connect
+            async with self._services.upstreams.call(
+                upstream, outbound.path, self._content, outbound.headers, self._timeouts.connect
             ) as answer:
                 self._answer = answer
                 await self._take(answer)
@@ -201,7 +210,7 @@ class Attempt:
     async def _take_stream(self, answer: Answer, *, passes: bool) -> None:
         decoder = self._decoder = self._dialect.decoder(self._options, self._settings.max_event)
         if passes:
-            pump = self._pump_of(PassThrough(decoder, self._sequencer, self._scrub))
+            pump = self._pump_of(PassThrough(decoder, self._sequencer, partial(scrub, self._target.upstream)))
             self._keep_alive = lambda: decoder.keep_alive
             self._client.prepare(_plain(answer.headers.get("content-type", ""), _BYTES), self.headers)
         else:
@@ -229,7 +238,7 @@ class Attempt:
         encoder = self._call.dialect.encoder(self._request, self._call.stamp)
         self._keep_alive = lambda: encoder.keep_alive
         self._client.prepare(encoder.media_type, self.headers)
-        return Translation(decoder, self._restored, encoder, self._scrub)
+        return Translation(decoder, self._restored, encoder, partial(scrub, self._target.upstream))
 
     def _fold(self, pieces: Iterable[Piece], collector: Collector) -> None:
         events = self._restored.feed(pieces)
@@ -250,9 +259,6 @@ class Attempt:
             ) from error
         self._client.prepare(_JSON, self.headers)
         await self._client.whole(body)
-
-    def _scrub(self, error: GatewayError) -> GatewayError:
-        return scrub(self._target.upstream, error)
 
     def headers(self) -> Mapping[str, str]:
         """What the client is told of this attempt, in response headers."""

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 import orjson
@@ -18,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.attempt import Attempt, Call, Services
 from gateway.dialects import Dialect
-from gateway.dialects.base import Inbound, Stamp
+from gateway.dialects.base import Inbound, Json, Stamp
 from gateway.errors import (
     BadRequest,
     ClientError,
@@ -29,6 +30,7 @@ from gateway.errors import (
     WrongMethod,
 )
 from gateway.neutral.events import Start
+from gateway.neutral.request import Request
 from gateway.relay.sink import Sink
 from gateway.routing.plan import Target, plan
 from gateway.routing.table import Route
@@ -69,11 +71,10 @@ class Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(self._services, self._dialect, self._attempt, scope, send)
         try:
-            if scope["method"] != "POST":
-                raise WrongMethod(f"{scope['path']} takes POST, got {scope['method']}")
-            inbound = await self._read(scope, receive)
+            headers = self._checked(scope)
+            body = await read_body(receive, headers, self._services.settings.max_body)
             async with client_present(receive, exchange.sink):
-                await exchange.serve(inbound)
+                await exchange.serve(body, self._unread(scope, headers))
         except ClientLeft:
             exchange.record.end = "client_left"
         except GatewayError as error:
@@ -82,16 +83,21 @@ class Endpoint:
             logger.exception("request %s failed inside the gateway", exchange.record.request_id)
             await exchange.refuse(InternalError("the gateway failed; its log has the details under this request id"))
         finally:
-            exchange.log()
+            exchange.close()
 
-    async def _read(self, scope: Scope, receive: Receive) -> Inbound:
+    def _checked(self, scope: Scope) -> Mapping[str, str]:
+        if scope["method"] != "POST":
+            raise WrongMethod(f"{scope['path']} takes POST, got {scope['method']}")
         headers = _decoded(scope)
         if headers.get("content-encoding", "identity") != "identity":
             raise BadRequest("content-encoding: request bodies are not unpacked", status=415)
-        body = await read_body(receive, headers, self._services.settings.max_body)
+        return headers
+
+    def _unread(self, scope: Scope, headers: Mapping[str, str]) -> Inbound:
+        """All of the request but its body."""
         path = {**self._params, **scope.get("path_params", {})} | self._host_model(headers)
         read = {name: headers.get(name, "") for name in _READ_BY_DIALECTS}
-        return Inbound(decode(body), path, read, self._services.sealer, _is_strict(headers))
+        return Inbound({}, path, read, self._services.sealer, _is_strict(headers))
 
     def _host_model(self, headers: Mapping[str, str]) -> dict[str, str]:
         """`model-ID.` in front of a configured host suffix names the model (truss.md §2.1)."""
@@ -119,19 +125,26 @@ class Exchange:
 
     # -- the way of a request ----------------------------------------------------------------------------------------
 
-    async def serve(self, inbound: Inbound) -> None:
+    async def serve(self, raw: bytearray, unread: Inbound) -> None:
         """Parses, routes, and tries the targets in order until one answers."""
-        request = self._dialect.parse(inbound)
+        size = len(raw)
+        request, body = await self._services.aside.run(size, partial(self._parsed, raw, unread))
         self.record.stream = request.stream
         route, name = self._services.table.find((request.model, *request.aliases), is_versioned=request.is_versioned)
         self.record.route = route.name
         request = replace(
             request,
-            is_strict=inbound.is_strict or route.is_strict,
+            is_strict=unread.is_strict or route.is_strict,
             hides_reasoning=not self._services.settings.expose_reasoning,
         )
-        call = Call(self._dialect, request, inbound.body, self._stamp)
+        call = Call(self._dialect, request, body, size, self._stamp)
         await self._try_targets(plan(route, name, random.random()), route, call)
+
+    def _parsed(self, raw: bytearray, unread: Inbound) -> tuple[Request, Json]:
+        """The request, and its body as JSON; the bytes are given up."""
+        body = decode(raw)
+        raw.clear()
+        return self._dialect.parse(replace(unread, body=body)), body
 
     async def _try_targets(self, targets: Sequence[Target], route: Route, call: Call) -> None:
         """Until one answers. What one target can't carry another may, but what an upstream says comes first."""
@@ -159,6 +172,7 @@ class Exchange:
             record.dropped_fragments = attempt.dropped_fragments or None
         if attempt.error is not None:
             record.end, record.error = "broken", str(attempt.error.kind)
+            attempt.error.__traceback__ = None  # as below
 
     # -- answering ---------------------------------------------------------------------------------------------------
 
@@ -192,6 +206,7 @@ class Exchange:
 
     async def refuse(self, error: GatewayError) -> None:
         """Sends an error instead of an answer, or cuts the answer that had begun."""
+        error.__traceback__ = None  # its frames would keep the request until the garbage collector comes by
         self.record.error = str(error.kind)
         if self.sink.is_committed:
             self.record.end = "broken"
@@ -208,8 +223,9 @@ class Exchange:
             headers["allow"] = "POST"
         await self.sink.whole(orjson.dumps(body), headers, status)
 
-    def log(self) -> None:
-        """The one line of this request."""
+    def close(self) -> None:
+        """Lets go of the request, which may be large, and writes its one line."""
+        self._headers = dict
         record, timeline = self.record, self.timeline
         record.duration_ms = _ms(self._loop.time() - timeline.begun)
         record.ttft_ms = None if timeline.ttft_s is None else _ms(timeline.ttft_s)
@@ -222,7 +238,7 @@ class Exchange:
 # -- reading a request ---------------------------------------------------------------------------------------------
 
 
-async def read_body(receive: Receive, headers: Mapping[str, str], limit: int) -> bytes:
+async def read_body(receive: Receive, headers: Mapping[str, str], limit: int) -> bytearray:
     """The whole body. Raises TooLarge before reading what is announced as too large, and at the limit otherwise."""
     announced = headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > limit:
@@ -236,7 +252,7 @@ async def read_body(receive: Receive, headers: Mapping[str, str], limit: int) ->
         if len(body) > limit:
             raise TooLarge(f"body of more than {len(body)} bytes exceeds limit of {limit}")
         if not message.get("more_body", False):
-            return bytes(body)
+            return body
 
 
 @asynccontextmanager

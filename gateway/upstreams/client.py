@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import httpx
-import orjson
 from httpx_aiohttp import AiohttpTransport
 
 from gateway.config import Upstream
@@ -77,7 +76,7 @@ class Upstreams:
 
     @asynccontextmanager
     async def call(
-        self, upstream: Upstream, path: str, body: Mapping[str, object], headers: Mapping[str, str], connect_s: float
+        self, upstream: Upstream, path: str, body: bytes, headers: Mapping[str, str], connect_s: float
     ) -> AsyncIterator[Answer]:
         """POSTs a JSON body. Raises UpstreamError before a usable response head; closes the response at the end."""
         request = self._request(upstream, path, body, headers, connect_s)
@@ -99,7 +98,7 @@ class Upstreams:
                     raise failures.before_head(error) from error
 
     def _request(
-        self, upstream: Upstream, path: str, body: Mapping[str, object], headers: Mapping[str, str], connect_s: float
+        self, upstream: Upstream, path: str, body: bytes, headers: Mapping[str, str], connect_s: float
     ) -> httpx.Request:
         url = httpx.URL(upstream.url)
         fields = {
@@ -117,7 +116,7 @@ class Upstreams:
             "POST",
             url.copy_with(path=url.path.rstrip("/") + path),
             headers=fields,
-            content=orjson.dumps(body),
+            content=body,
             extensions={"timeout": timeout},
         )
 

@@ -43,7 +43,7 @@ class Count(Attempt):
     async def _answer_with(self, count: int | None) -> None:
         """None, or what can't be true, becomes the estimate."""
         if not count or count < 1:
-            count = self._request.estimate_tokens()
+            count = await self._services.aside.run(self._call.size, self._request.estimate_tokens)
             self._outbound = replace(self._outbound, adapted=(*self._outbound.adapted, "input_tokens=estimated"))
         counts = self._call.dialect.counts
         assert counts is not None

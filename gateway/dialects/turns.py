@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import groupby
+from operator import attrgetter
 from typing import Final, Literal
 
 from gateway.dialects.report import Report
@@ -87,16 +89,9 @@ def _as_user(turn: Turn, report: Report) -> Turn:
 
 def _gathered(turns: Iterable[Turn]) -> Iterator[Turn]:
     """Neighbours of one role become one turn, so that all results of a turn stand together."""
-    last: Turn | None = None
-    for turn in turns:
-        if last is not None and last.role is turn.role:
-            last = replace(last, parts=last.parts + turn.parts)
-            continue
-        if last is not None:
-            yield last
-        last = turn
-    if last is not None:
-        yield last
+    for _, neighbours in groupby(turns, attrgetter("role")):
+        first, *others = neighbours
+        yield replace(first, parts=tuple(part for turn in (first, *others) for part in turn.parts)) if others else first
 
 
 def _paired(parts: tuple[Part, ...], calls: list[ToolCall], report: Report) -> Iterator[Part]:

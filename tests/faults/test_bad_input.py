@@ -70,7 +70,8 @@ BODIES: dict[str, tuple[bytes, str]] = {
     "depth 101": (b'{"a":' + b"[" * 100 + b"]" * 100 + b"}", "100"),
     "2 MB of brackets": (b"[" * 2_000_000, "body"),
     "2 MB of opened objects": (b'{"a":' * 400_000, "body"),
-    "1,000,001 brackets": (b'{"a":[' + b"{}," * 1_000_000 + b"{}]}", "body"),
+    "100,001 arrays, objects and fields": (b'{"a":[' + b"{}," * 99_997 + b"{}]}", "100000 arrays, objects and fields"),
+    "250,001 values": (b'{"a":[' + b"1," * 250_000 + b"1]}", "250000 values"),
 }
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import BadRequest, Kind
-from gateway.wire.json_body import MAX_CONTAINERS, MAX_DEPTH, decode, is_deeper
+from gateway.wire.json_body import MAX_DEPTH, MAX_NODES, MAX_VALUES, decode, is_deeper
 
 REFUSED: dict[str, tuple[bytes, str]] = {
     "nothing": (b"", "body: not valid JSON: Input is a zero-length, empty document at character 0"),
@@ -106,15 +106,48 @@ def test_a_body_of_brackets_is_refused_without_being_parsed(bracket: bytes) -> N
     None of these bodies is JSON, which is what a parser would have said of them.
     """
     body = bracket * (32 * 1024 * 1024 // len(bracket))
-    with pytest.raises(BadRequest, match=f"^body: more than {MAX_CONTAINERS} arrays and objects$"):
+    with pytest.raises(BadRequest, match=f"^body: more than {MAX_NODES} arrays, objects and fields$"):
         decode(body)
 
 
-def test_the_container_limit_is_exact() -> None:
-    at_limit = b'{"a":[' + b"[]," * (MAX_CONTAINERS - 3) + b"[]]}"
-    assert len(decode(at_limit)["a"]) == MAX_CONTAINERS - 2
-    with pytest.raises(BadRequest, match="arrays and objects"):
-        decode(at_limit.replace(b"[[]", b"[[],{}", 1))
+def test_the_limit_of_nodes_is_exact() -> None:
+    """Arrays, objects and fields; the root and its one field are two of them, the array is the third."""
+    at_limit = b'{"a":[' + b"[]," * (MAX_NODES - 4) + b"[]]}"
+    assert len(decode(at_limit)["a"]) == MAX_NODES - 3
+    for other in (b"{}", b'{"b":1}'):
+        with pytest.raises(BadRequest, match="more than 100000 arrays, objects and fields"):
+            decode(at_limit.replace(b"[[]", b"[[]," + other, 1))
+
+
+def test_the_limit_of_values_is_exact() -> None:
+    at_limit = b'{"a":[' + b"1," * (MAX_VALUES - 1) + b"1]}"
+    assert len(decode(at_limit)["a"]) == MAX_VALUES
+    with pytest.raises(BadRequest, match="more than 250000 values"):
+        decode(at_limit.replace(b"[1", b"[1,1", 1))
+
+
+ENDS = ["", "\\", "\\\\", '"', '\\"', '\\\\"', '"\\', "\n\\", "\u2028"]
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_what_stands_in_a_string_is_not_counted(end: str) -> None:
+    """A prompt of code holds far more brackets than any request does, at every place the count may be cut at."""
+    code = 'if (x["k"] == {1: [2, "\\\\"]}) { y = "\\n"; }\n' * 20_000
+    value = {"text": code + end, "more": [{"text": " " * shift + code[:70_000] + end} for shift in range(4)]}
+    assert decode(orjson.dumps(value)) == value
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("shift", range(4))
+def test_what_stands_behind_a_string_is_counted(end: str, shift: int) -> None:
+    text = "\\" * 70_001 + "x" * shift + '"[{' * 30_000 + end
+    body = orjson.dumps({"text": text, "more": [[]] * MAX_NODES})
+    with pytest.raises(BadRequest, match="more than 100000 arrays, objects and fields"):
+        decode(body)
+
+
+def test_a_bytearray_is_read_as_bytes_are() -> None:
+    assert decode(bytearray(b'{"a":[1]}')) == {"a": [1]}
 
 
 VALUES = st.recursive(

@@ -22,6 +22,7 @@ from gateway.dialects import DIALECTS
 from gateway.errors import BadRequest
 from gateway.simulator import script as sc
 from gateway.simulator.app import ENDINGS, SimulatorApp
+from gateway.simulator.sayings import SAYS
 
 _CONFIG_WRONG = 1
 _config_option = click.option(
@@ -33,8 +34,12 @@ _config_option = click.option(
     show_default=True,
     help="The routes file.",
 )
-_FAULTS = "\b\nFaults, as fault=NAME or fault=NAME@N:\n" + "\n".join(
-    f"  {name:13} {what}" for name, what in sc.FAULTS.items()
+_SCRIPTS = "\n\n".join(
+    f"\b\n{title}:\n" + "\n".join(f"  {name:13} {what}" for name, what in table.items())
+    for title, table in (
+        ("What it says, as say=NAME", {name: what for name, (what, _) in SAYS.items()}),
+        ("Faults, as fault=NAME or fault=NAME@N", sc.FAULTS),
+    )
 )
 console = Console()
 stderr = Console(stderr=True)
@@ -87,7 +92,7 @@ def print_schema() -> None:
     click.echo(orjson.dumps(schema(), option=orjson.OPT_INDENT_2))
 
 
-@main.command(epilog=_FAULTS)
+@main.command(epilog=_SCRIPTS)
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", type=click.IntRange(0, 65535), default=8081, show_default=True)
 @click.option(

@@ -12,6 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gateway.cli import main
+from gateway.simulator.sayings import SAYS
+from gateway.simulator.script import FAULTS
 
 GOOD = """
 upstreams:
@@ -74,6 +76,11 @@ def test_serve_refuses_to_listen_beyond_loopback_unless_told(tmp_path: Path, hos
     result = run("serve", "-c", routes_file(tmp_path, GOOD), "--host", host)
     assert result.exit_code == 2
     assert "--open" in result.output
+
+
+def test_simulate_lists_what_it_can_say_and_how_it_can_fail() -> None:
+    told = run("simulate", "--help").stdout
+    assert all(f"  {name} " in told for name in (*SAYS, *FAULTS))
 
 
 def test_simulate_refuses_an_unknown_fault() -> None:

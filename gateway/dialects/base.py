@@ -228,6 +228,8 @@ class Dialect:
     relayed: tuple[Dialect, ...] = ()
     """Further calls of this API that are passed to upstreams of the same API as they are, and never translated: this
     dialect with their own `paths`, `ending`, `parse`, `forward`, codecs, and `own_dialect_only` set in each request."""
+    seals: str = ""
+    """Format of the opaque values in which this API seals reasoning (mapping.md §1), empty where it has none."""
     simulate: Callable[[Request], Json] | None = None
     """What the simulator answers to calls that aren't answered in words."""
     sample: Sample | None = None

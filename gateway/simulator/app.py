@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+import hashlib
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
@@ -23,7 +24,7 @@ from gateway.simulator import script as sc
 from gateway.wire.extensions import ABORT
 from gateway.wire.json_body import decode
 
-_STAMP: Final = Stamp("simulated", 1_700_000_000)
+_CREATED: Final = 1_700_000_000
 
 
 def _calls() -> Iterator[Dialect]:
@@ -86,10 +87,18 @@ class Simulator:
             return _refusal(dialect, UpstreamError(f"simulated: status {status}", kind=kind, status=status))
         if dialect.simulate is not None:
             script, request = replace(script, tps=0), replace(request, stream=False, max_tokens=None)
+        steps, stamp = sc.play(script, request, dialect.seals), _stamp(request)
         if not request.stream:
-            return Performance(200, {"content-type": "application/json"}, _whole(dialect, request, script))
-        encoder = dialect.encoder(request, _STAMP)
-        return Performance(200, {"content-type": encoder.media_type}, _stream(encoder, script, request))
+            chunks = _whole(steps, partial(_body, dialect, request, stamp))
+            return Performance(200, {"content-type": "application/json"}, chunks)
+        encoder = dialect.encoder(request, stamp)
+        return Performance(200, {"content-type": encoder.media_type}, _stream(encoder, script.fault, steps))
+
+
+def _stamp(request: Request) -> Stamp:
+    """An id of its own for each turn, always the same: agents join answers that have one id."""
+    digest = hashlib.sha256(repr(request.turns).encode()).hexdigest()
+    return Stamp(f"simulated{digest[:16]}", _CREATED)
 
 
 def _refusal(dialect: Dialect, error: GatewayError) -> Performance:
@@ -104,9 +113,9 @@ async def _once(data: bytes) -> AsyncIterator[bytes]:
     yield data
 
 
-async def _stream(encoder: Encoder, script: sc.Script, request: Request) -> AsyncIterator[bytes]:
-    async for data in _performed(encoder, script, request):
-        if script.fault == "split_utf8":
+async def _stream(encoder: Encoder, fault: str, steps: Iterable[sc.Step]) -> AsyncIterator[bytes]:
+    async for data in _performed(encoder, fault, steps):
+        if fault == "split_utf8":
             for byte in range(len(data)):
                 yield data[byte : byte + 1]
                 await asyncio.sleep(0)
@@ -114,8 +123,8 @@ async def _stream(encoder: Encoder, script: sc.Script, request: Request) -> Asyn
             yield data
 
 
-async def _performed(encoder: Encoder, script: sc.Script, request: Request) -> AsyncIterator[bytes]:
-    for step in sc.play(script, request):
+async def _performed(encoder: Encoder, fault: str, steps: Iterable[sc.Step]) -> AsyncIterator[bytes]:
+    for step in steps:
         match step:
             case sc.Pause(seconds):
                 await asyncio.sleep(seconds)
@@ -130,7 +139,7 @@ async def _performed(encoder: Encoder, script: sc.Script, request: Request) -> A
                 raise ConnectionCut
             case sc.Hang():
                 await asyncio.Event().wait()
-    if script.fault == "no_done":  # Anthropic's End is more than a last frame
+    if fault == "no_done":  # Anthropic's End is more than a last frame
         yield _without_last_frame(encoder.encode([End()]))
 
 
@@ -138,9 +147,9 @@ def _without_last_frame(data: bytes) -> bytes:
     return data[: data.rstrip(b"\n").rfind(b"\n\n") + 2] if data else b""
 
 
-async def _whole(dialect: Dialect, request: Request, script: sc.Script) -> AsyncIterator[bytes]:
+async def _whole(steps: Iterable[sc.Step], spell: Callable[[Collector], Any]) -> AsyncIterator[bytes]:
     collector = Collector()
-    for step in sc.play(script, request):
+    for step in steps:
         match step:
             case sc.Pause(seconds):
                 await asyncio.sleep(seconds)
@@ -148,17 +157,17 @@ async def _whole(dialect: Dialect, request: Request, script: sc.Script) -> Async
                 for event in events:
                     collector.take(event)
                 if events and isinstance(events[-1], End):
-                    yield orjson.dumps(_body(dialect, request, collector))
+                    yield orjson.dumps(spell(collector))
             case sc.Hang():
                 await asyncio.Event().wait()
             case _:
                 raise ConnectionCut
 
 
-def _body(dialect: Dialect, request: Request, collector: Collector) -> Any:
+def _body(dialect: Dialect, request: Request, stamp: Stamp, collector: Collector) -> Any:
     if dialect.simulate is not None:
         return dialect.simulate(request)
-    return dialect.dump(collector.response(), request, _STAMP)
+    return dialect.dump(collector.response(), request, stamp)
 
 
 # -- as an httpx transport -----------------------------------------------------------------------------------------

@@ -9,10 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 from urllib.parse import parse_qsl
-
-import orjson
 
 from gateway.errors import BadRequest, UpstreamError
 from gateway.neutral.events import (
@@ -25,13 +23,16 @@ from gateway.neutral.events import (
     Failed,
     Finish,
     Reason,
+    ReasoningDelta,
+    ReasoningSignature,
     Start,
     TextDelta,
     Usage,
 )
-from gateway.neutral.request import ChoiceMode, FunctionTool, HostedTool, Request, Role, Text, ToolCall, ToolResult
-
-HAIKU: Final = "Grey waves fold and fall,\nsalt wind combs the waiting shore,\nthe tide keeps its word. 🌊\n"
+from gateway.neutral.request import HostedTool, Request, Text, ToolCall
+from gateway.neutral.response import Block
+from gateway.simulator import sayings
+from gateway.simulator.sayings import HAIKU as HAIKU
 
 FAULTS: Final[Mapping[str, str]] = {
     "cut": "the connection breaks after N tokens",
@@ -47,15 +48,17 @@ FAULTS: Final[Mapping[str, str]] = {
     "status": "the status N instead of an answer",
     "refused": "the connection breaks before any head",
 }
-_SAYS: Final = ("auto", "haiku", "echo", "tools")
+_FRAGMENT: Final = 8
+"""Characters of a fragment of a call's arguments."""
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s)")
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """`say`: haiku, echo, tools, or auto. `ttft_s`: before the first token. `tps`: tokens a second, 0 without pause.
+    """`say`: a name of `sayings.SAYS`. `ttft_s`: before the first token. `tps`: tokens a second, 0 without pause.
 
-    `fault` happens `at` a token, or with status `at`.
+    `fault` happens `at` a token, or with status `at`. `cache_read`, `cache_write`: prompt tokens that the answer's
+    usage counts besides its own, as read from a cache and written to it.
     """
 
     say: str = "auto"
@@ -63,6 +66,8 @@ class Script:
     tps: float = 20.0
     fault: str = ""
     at: int = 0
+    cache_read: int | None = None
+    cache_write: int | None = None
 
     @property
     def gap_s(self) -> float:
@@ -79,18 +84,23 @@ def read(query: str, base: Script | None = None) -> Script:
 
 def _set(script: Script, name: str, value: str) -> Script:
     match name:
-        case "say" if value in _SAYS:
+        case "say" if value in sayings.SAYS:
             return replace(script, say=value)
         case "ttft" if found := _DURATION.fullmatch(value):
             return replace(script, ttft_s=float(found[1]) * (0.001 if found[2] == "ms" else 1))
         case "tps" if value.isdecimal():
             return replace(script, tps=float(value))
+        case "cache_read" if value.isdecimal():
+            return replace(script, cache_read=int(value))
+        case "cache_write" if value.isdecimal():
+            return replace(script, cache_write=int(value))
         case "fault":
             fault, _, at = value.partition("@")
             if fault in FAULTS and (not at or at.isdecimal()):
                 return replace(script, fault=fault, at=int(at or 0))
     raise BadRequest(
-        f"simulator: {name}={value[:32]!r} is none of ttft=200ms, tps=20, say={'|'.join(_SAYS)}, fault=NAME@N"
+        f"simulator: {name}={value[:32]!r} is none of ttft=200ms, tps=20, say={'|'.join(sayings.SAYS)}, fault=NAME@N, "
+        "cache_read=N, cache_write=N"
     )
 
 
@@ -124,29 +134,46 @@ class Hang:
 Step = Pause | Say | Raw | Cut | Hang
 
 
-def play(script: Script, request: Request) -> Iterator[Step]:
-    """The steps of one answer, faults and all."""
-    usage = Usage(input=prompt_tokens(request), output=0)
+def play(script: Script, request: Request, seal_format: str = "") -> Iterator[Step]:
+    """The steps of one answer, faults and all.
+
+    `seal_format`: of the opaque values that seal reasoning in the played API, empty where it has none.
+    """
+    usage = _usage(script, request)
+    blocks = sayings.blocks(script.say, request, seal_format)
     yield Pause(script.ttft_s)
-    count = 0
+    count = thinking = 0
     yield Say([Start(id="simulated", model=request.model, usage=usage)])
-    for step in _content(script, request):
+    for step in _content(script, request, blocks):
         if script.fault and count == script.at and script.fault in _STEPS:
             yield from _STEPS[script.fault]
             while script.fault == "endless_line":
                 yield Raw(b"x" * 65536)
             return
-        is_token = isinstance(step[-1], TextDelta | ArgsDelta)
+        is_token = isinstance(step[-1], TextDelta | ArgsDelta | ReasoningDelta)
         if is_token and count:
             yield Pause(script.gap_s)
         count += is_token
+        thinking += isinstance(step[-1], ReasoningDelta)
         yield Say(step)
-    reason = Reason.TOOL_CALLS if _calls_tools(script, request) else Reason.STOP
-    limited = request.max_tokens is not None and count >= request.max_tokens and reason is Reason.STOP
-    finish = Finish(Reason.LENGTH if limited else reason)
-    yield Say([finish, replace(usage, output=count, is_final=True)])
+    yield Say(
+        [Finish(_reason(request, blocks)), replace(usage, output=count, reasoning=thinking or None, is_final=True)]
+    )
     if script.fault != "no_done":
         yield Say([End()])
+
+
+def _usage(script: Script, request: Request) -> Usage:
+    cached = (script.cache_read or 0) + (script.cache_write or 0)
+    tokens_in = prompt_tokens(request) + cached
+    return Usage(input=tokens_in, output=0, cache_read=script.cache_read, cache_write=script.cache_write)
+
+
+def _reason(request: Request, blocks: Sequence[Block]) -> Reason:
+    if any(block.kind is BlockKind.TOOL for block in blocks):
+        return Reason.TOOL_CALLS
+    spoken = sum(len(tokens(block.text)) for block in blocks if block.kind is BlockKind.TEXT)
+    return Reason.LENGTH if request.max_tokens is not None and spoken >= request.max_tokens else Reason.STOP
 
 
 _STEPS: Final[Mapping[str, tuple[Step, ...]]] = {
@@ -173,71 +200,47 @@ def prompt_tokens(request: Request) -> int:
     return max(1, sum(len(tokens(text)) for text in texts))
 
 
-def _content(script: Script, request: Request) -> Iterator[Sequence[Event]]:
-    if _calls_tools(script, request):
-        yield from _tool_calls(request)
-        return
-    pieces = _endless() if script.fault == "endless" else iter(tokens(_text(script, request))[: request.max_tokens])
-    first = next(pieces, "")
-    yield [BlockStart(0, BlockKind.TEXT), TextDelta(0, first)]
-    for piece in pieces:
-        yield [TextDelta(0, piece)]
-    yield [BlockStop(0)]
+def _content(script: Script, request: Request, blocks: Sequence[Block]) -> Iterator[Sequence[Event]]:
+    """What is written together: a token, with the start of its block before the first one."""
+    if script.fault == "endless":
+        yield from _endless()
+    budget = request.max_tokens
+    for index, block in enumerate(blocks):
+        yield from _SPELLERS[block.kind](index, block, budget)
 
 
-def _endless() -> Iterator[str]:
+def _endless() -> Iterator[Sequence[Event]]:
+    yield [BlockStart(0, BlockKind.TEXT)]
     while True:
-        yield "on and on " * 100
+        yield [TextDelta(0, "on and on " * 100)]
 
 
-def _calls_tools(script: Script, request: Request) -> bool:
-    """Tools are called when there are any and they have not answered yet."""
-    is_allowed = not (request.tool_choice and request.tool_choice.mode is ChoiceMode.NONE)
-    is_answered = bool(request.turns) and any(isinstance(part, ToolResult) for part in request.turns[-1].parts)
-    return bool(request.tools) and is_allowed and not is_answered and script.say in ("auto", "tools")
+def _spell_text(index: int, block: Block, budget: int | None) -> Iterator[Sequence[Event]]:
+    first, *rest = tokens(block.text)[:budget] or [""]
+    yield [BlockStart(index, BlockKind.TEXT), TextDelta(index, first)]
+    for piece in rest:
+        yield [TextDelta(index, piece)]
+    yield [BlockStop(index)]
 
 
-def _tool_calls(request: Request) -> Iterator[Sequence[Event]]:
-    functions = [tool for tool in request.tools if isinstance(tool, FunctionTool)]
-    for index, tool in enumerate(functions):
-        yield [BlockStart(index, BlockKind.TOOL, id=f"call_simulated_{index}", name=tool.name)]
-        text = orjson.dumps(_arguments(tool.schema or {})).decode()
-        for begin in range(0, len(text), 8):
-            yield [ArgsDelta(index, text[begin : begin + 8])]
-        yield [BlockStop(index)]
+def _spell_reasoning(index: int, block: Block, budget: int | None) -> Iterator[Sequence[Event]]:
+    yield [BlockStart(index, BlockKind.REASONING)]
+    for piece in tokens(block.text):
+        yield [ReasoningDelta(index, piece)]
+    yield [*([ReasoningSignature(index, block.signature)] if block.signature else []), BlockStop(index)]
 
 
-_SAMPLES: Final[Mapping[str, Any]] = {"string": "Oslo", "integer": 3, "number": 1.5, "boolean": True}
+def _spell_call(index: int, block: Block, budget: int | None) -> Iterator[Sequence[Event]]:
+    kind, namespace = block.call_kind, block.namespace
+    yield [BlockStart(index, BlockKind.TOOL, id=block.id, name=block.name, call_kind=kind, namespace=namespace)]
+    for begin in range(0, len(block.text), _FRAGMENT):
+        yield [ArgsDelta(index, block.text[begin : begin + _FRAGMENT])]
+    yield [BlockStop(index)]
 
 
-def _arguments(schema: Mapping[str, Any]) -> dict[str, Any]:
-    properties = schema.get("properties") or {}
-    return {name: _SAMPLES.get(kind.get("type"), None) for name, kind in properties.items()}
-
-
-def _text(script: Script, request: Request) -> str:
-    asked = _last_text(request)
-    if results := _last_results(request):
-        told = [part.text for result in results for part in result.parts if isinstance(part, Text)]
-        return f"The tools said: {'; '.join(told)}"
-    if script.say == "haiku" or (script.say != "echo" and "haiku" in asked.lower()):
-        return HAIKU
-    return f"You said: {asked}" if asked else HAIKU
-
-
-def _last_results(request: Request) -> list[ToolResult]:
-    """What the tools said last: all in one turn, or a turn each, as the dialect has it."""
-    results: list[ToolResult] = []
-    for turn in reversed(request.turns):
-        found = [part for part in turn.parts if isinstance(part, ToolResult)]
-        if not found:
-            break
-        results = found + results
-    return results
-
-
-def _last_text(request: Request) -> str:
-    for turn in reversed(request.turns):
-        if turn.role is Role.USER:
-            return "".join(part.text for part in turn.parts if isinstance(part, Text))
-    return ""
+_SPELLERS: Final = {
+    BlockKind.TEXT: _spell_text,
+    BlockKind.REASONING: _spell_reasoning,
+    BlockKind.TOOL: _spell_call,
+}
+"""kind of block → its events, at most `budget` tokens of text."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from gateway.simulator.script import HAIKU, tokens
+from gateway.simulator.sayings import HAIKU
+from gateway.simulator.script import tokens
 
 QUICK: Final = "ttft=0ms&tps=0"
 PACED: Final = "ttft=100ms&tps=40"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from gateway.simulator.script import HAIKU
+from gateway.simulator.sayings import HAIKU
 from tests.e2e.gateway_process import KINDS, World, route_name
 from tests.e2e.scripts import PACED, PROMPT, faulty
 from tests.sockets import Answer, connected

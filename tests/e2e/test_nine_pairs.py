@@ -11,7 +11,7 @@ import requests
 from anthropic.types import MessageParam, ToolParam
 from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageParam, ChatCompletionToolParam
 
-from gateway.simulator.script import HAIKU
+from gateway.simulator.sayings import HAIKU
 from tests.e2e.clients import (
     CLIENTS,
     MAX_TOKENS,

@@ -14,7 +14,8 @@ import openai
 import pytest
 import requests
 
-from gateway.simulator.script import HAIKU, tokens
+from gateway.simulator.sayings import HAIKU
+from gateway.simulator.script import tokens
 from tests.e2e.clients import Heard, spread, stopwatch
 from tests.e2e.gateway_process import served
 

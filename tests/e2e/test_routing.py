@@ -10,7 +10,7 @@ import openai
 import pytest
 import requests
 
-from gateway.simulator.script import HAIKU
+from gateway.simulator.sayings import HAIKU
 from tests.e2e.clients import (
     CLIENTS,
     PATIENCE_S,

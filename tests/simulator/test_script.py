@@ -8,7 +8,8 @@ from gateway.errors import BadRequest
 from gateway.neutral.events import ArgsDelta, BlockStart, End, Event, Failed, Finish, Reason, TextDelta, Usage
 from gateway.neutral.grammar import Grammar
 from gateway.neutral.request import FunctionTool, Request, Role, Text, ToolResult, Turn
-from gateway.simulator.script import FAULTS, HAIKU, Cut, Hang, Pause, Raw, Say, Script, Step, play, read, tokens
+from gateway.simulator.sayings import HAIKU
+from gateway.simulator.script import FAULTS, Cut, Hang, Pause, Raw, Say, Script, Step, play, read, tokens
 
 
 def ask(text: str = "hello", **fields: object) -> Request:

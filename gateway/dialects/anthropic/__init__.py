@@ -39,6 +39,7 @@ DIALECT: Final = Dialect(
     passed_on=("retry-after", "anthropic-ratelimit-"),
     ending="/messages",
     counts=COUNTS,
+    seals="anthropic",
     sample=Sample(
         "Anthropic",
         PATH,

@@ -11,16 +11,16 @@ serve: $(VENV)/.runs     ## start the gateway on the built-in simulator
 	$(BIN)/triglot serve
 
 test: $(STAMP)           ## all tests but the slow ones
-	$(BIN)/pytest -m "not slow and not truss and not conformance"
+	$(BIN)/pytest
 
 test-all: $(STAMP)       ## the slow ones and the real Truss server too
-	$(BIN)/pytest
+	$(BIN)/pytest -m ""
 
 check: $(STAMP)          ## what must be green before a commit
 	$(BIN)/ruff format --check gateway tests
 	$(BIN)/ruff check gateway tests
 	$(BIN)/mypy
-	$(BIN)/pytest -m "not slow and not truss and not conformance" --cov --cov-report=term:skip-covered
+	$(BIN)/pytest --cov --cov-report=term:skip-covered
 
 goldens: $(STAMP)        ## write the expected files of the transcripts anew; review them by eye
 	$(BIN)/pytest tests/dialects/test_transcripts.py --regenerate

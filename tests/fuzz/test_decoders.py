@@ -1,0 +1,76 @@
+"""Every decoder under a coverage-guided fuzzer, for minutes: `pytest -m fuzz`.
+
+`TRIGLOT_FUZZ_S` sets the seconds for all decoders together, 600 where it isn't set; they run two at a time.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import venv
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from gateway.dialects import DIALECTS
+from tests.dialects.cases import STREAMS
+
+ROOT: Final = Path(__file__).parents[2]
+CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "triglot" / "fuzz"
+SECONDS: Final = int(os.environ.get("TRIGLOT_FUZZ_S", "600"))
+AT_ONCE: Final = 2
+
+
+def fuzzer() -> Path:
+    """A Python with the fuzzer in it, kept for later runs. Skips the test where it can't be had."""
+    python = CACHE / "bin" / "python"
+    if not python.exists():
+        venv.create(CACHE, with_pip=True)
+    # No dependency of the tests: it has no wheel for some of the Pythons they run on.
+    install = [str(python), "-m", "pip", "install", "-q", "atheris>=3.0,<4", "orjson>=3.11"]
+    done = subprocess.run(install, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"the fuzzer can't be installed: {done.stderr.strip()[-200:]}")
+    return python
+
+
+def corpus_of(dialect: str, folder: Path) -> Path:
+    """The transcripts that a decoder may meet, each with a byte of choices in front."""
+    corpus = folder / dialect
+    corpus.mkdir()
+    for case in STREAMS:
+        for choices in (0, 0x20 | 8, 0xE0 | 1):
+            (corpus / f"{case}-{choices}").write_bytes(bytes([choices]) + case.input)
+    return corpus
+
+
+def fuzz(python: Path, dialect: str, folder: Path) -> tuple[int, str]:
+    """Exit status and the end of what the fuzzer said."""
+    options = [f"-max_total_time={SECONDS * AT_ONCE // len(DIALECTS)}", "-timeout=20", "-rss_limit_mb=1024"]
+    command = [str(python), "-m", "tests.fuzz.target", dialect, str(corpus_of(dialect, folder)), *options]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, errors="replace", check=False, env=environment(folder)
+    )
+    return done.returncode, done.stderr[-3000:]
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """What is found is written where the test can show it."""
+    return {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder)}
+
+
+@pytest.mark.fuzz
+def test_no_bytes_break_a_decoder(tmp_path: Path) -> None:
+    """No exception, one end, no unbounded buffer (HARDENING.md §2, fuzz)."""
+    python = fuzzer()
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        found = dict(zip(DIALECTS, pool.map(lambda name: fuzz(python, name, tmp_path), DIALECTS), strict=True))
+    for dialect, (status, said) in found.items():
+        runs = re.findall(r"Done (\d+) runs", said)
+        sys.stderr.write(f"{dialect}: {runs[-1] if runs else 'no'} inputs\n")
+        assert status == 0, f"{dialect}:\n{said}"
+        assert int(runs[-1]) > 1000

@@ -15,7 +15,7 @@ from gateway.attempt import Services
 from gateway.config import Config
 from gateway.counting import Count
 from gateway.dialects import DIALECTS
-from gateway.dialects.base import Dialect
+from gateway.dialects.base import Dialect, Path
 from gateway.dialects.sealing import Sealer
 from gateway.endpoint import Endpoint
 from gateway.fixed import ByMethod, Fixed, Models, NotServed, readable, refuse, unknown_path
@@ -65,8 +65,7 @@ def _dialect_routes(services: Services) -> Iterator[BaseRoute]:
     absent: dict[str, dict[str, ASGIApp]] = {}
     for dialect in DIALECTS.values():
         for call in dialect.absent:
-            methods = call.methods or ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-            absent.setdefault(call.template, {}).update(dict.fromkeys(methods, NotServed(call)))
+            absent.setdefault(call.template, {}).update(dict.fromkeys(call.methods, NotServed(call)))
     for template in {**served, **absent}:
         yield Route(template, ByMethod(absent.get(template, {}), served.get(template)))
 
@@ -74,18 +73,18 @@ def _dialect_routes(services: Services) -> Iterator[BaseRoute]:
 def _served(services: Services) -> Iterator[tuple[str, ASGIApp]]:
     """Every dialect's own calls first, then those that a dialect lends to another."""
     for dialect in reversed(tuple(DIALECTS.values())):
-        yield from _calls(services, dialect)
-        for relayed in dialect.relayed:
-            yield from _calls(services, relayed)
-        if dialect.counts is not None:
-            path, asked = dialect.counts.path, replace(dialect, parse=dialect.counts.parse)
-            yield path.template, Endpoint(services, asked, path.params, Count)
+        yield from _calls(services, dialect, Path(""))
     for lender in DIALECTS.values():
-        for name, paths in lender.lends.items():
-            for path in paths:
-                yield path.template, Endpoint(services, DIALECTS[name], path.params)
+        for name, bases in lender.lends.items():
+            for base in bases:
+                yield from _calls(services, DIALECTS[name], base)
 
 
-def _calls(services: Services, dialect: Dialect) -> Iterator[tuple[str, ASGIApp]]:
-    for path in dialect.paths:
-        yield path.template, Endpoint(services, dialect, path.params)
+def _calls(services: Services, dialect: Dialect, base: Path) -> Iterator[tuple[str, ASGIApp]]:
+    """All calls of a dialect, on paths that begin with the base."""
+    for called in (dialect, *dialect.relayed):
+        for path in called.paths:
+            yield base.template + path.template, Endpoint(services, called, {**base.params, **path.params})
+    if (counts := dialect.counts) is not None:
+        asked = replace(dialect, parse=counts.parse)
+        yield base.template + counts.path.template, Endpoint(services, asked, base.params, Count)

@@ -140,6 +140,9 @@ class Path:
     params: Mapping[str, str] = field(default_factory=dict)
 
 
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """A call to try, shown by `triglot serve`. `{model}` in the path and in the body's texts is a model's name."""
@@ -159,8 +162,7 @@ class Absent:
     template: str
     status: int
     body: Json
-    methods: tuple[str, ...] = ()
-    """None: whatever the method."""
+    methods: tuple[str, ...] = METHODS
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +220,7 @@ class Dialect:
     passed_on: tuple[str, ...] = ("retry-after",)
     """How the headers begin that a client of this dialect gets to see of an upstream of this dialect; no others."""
     lends: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
-    """Paths of this API that speak another dialect, by that dialect's name."""
+    """Where in this API the paths of another dialect begin again, all of them, by that dialect's name."""
     absent: tuple[Absent, ...] = ()
     """Calls of this API with a fixed answer; on a path that is served too, they come first."""
     ending: str = ""

@@ -16,8 +16,8 @@ FAULTS: Final = (
 
 PROMPT: Final = "Write a haiku about the ocean."
 TOKENS: Final = tokens(HAIKU)
-PROMPT_TOKENS: Final = len(PROMPT) // 4
-"""What the simulator says of the prompt: a quarter of its characters."""
+PROMPT_TOKENS: Final = len(tokens(PROMPT))
+"""What the simulator says of the prompt: its words."""
 
 
 def faulty(fault: str) -> str:

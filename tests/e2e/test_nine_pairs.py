@@ -112,7 +112,7 @@ def test_usage_of_a_whole_answer_is_what_the_upstream_counted(gw: World, client:
 
 
 def test_usage_that_raw_text_cannot_tell_is_estimated_and_never_zero(gw: World) -> None:
-    estimate = (PROMPT_TOKENS, len(HAIKU) // 4)
+    estimate = (len(PROMPT) // 4, len(HAIKU) // 4)
     assert OpenAIClient().stream(gw.url, route_name("raw", QUICK), PROMPT).usage == estimate
     assert AnthropicClient().stream(gw.url, route_name("raw", QUICK), PROMPT).usage == estimate
     assert AnthropicClient().whole(gw.url, route_name("raw", QUICK), PROMPT).usage == estimate

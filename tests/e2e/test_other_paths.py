@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Iterator
+from functools import partial
 from struct import pack
 from typing import Any
 
 import anthropic
 import openai
+import orjson
 import pytest
 import requests
+from starlette.types import Receive, Scope, Send
 
+from gateway import app
+from gateway.config import Server as Settings
+from gateway.server import Server
 from gateway.simulator.script import HAIKU
 from tests.e2e.clients import PATIENCE_S, anthropic_sdk, openai_sdk
 from tests.e2e.gateway_process import World, config_of, free_port, gateway, simulators, upstream
 from tests.e2e.scripts import PROMPT, QUICK, TOKENS, faulty
+from tests.faults.hostile_upstream import until
 
 FAULTS = (
     "refused",
@@ -144,6 +151,75 @@ def test_counting_for_an_unknown_model_is_404_and_by_get_405(routed: World) -> N
     assert (told.status_code, told.json()["error"]["type"]) == (404, "not_found_error")
     told = requests.get(f"{routed.url}/v1/messages/count_tokens", timeout=PATIENCE_S)
     assert (told.status_code, told.headers["allow"]) == (405, "POST")
+
+
+ODD: dict[str, bytes] = {
+    "zero": b'{"input_tokens":0}',
+    "negative": b'{"input_tokens":-3}',
+    "words": b'{"input_tokens":"many"}',
+    "nothing": b"{}",
+}
+
+
+class OddCounter:
+    """Answers every call with the body that its path names, and remembers what it was sent."""
+
+    def __init__(self) -> None:
+        self.heads: list[dict[bytes, bytes]] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            while (message := await receive())["type"] != "lifespan.shutdown":
+                await send({"type": f"{message['type']}.complete"})
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+        while (await receive()).get("more_body"):
+            pass
+        self.heads.append(dict(scope["headers"]))
+        body = ODD.get(scope["path"].split("/")[1], b"<html>")
+        head = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": head})
+        await send({"type": "http.response.body", "body": body})
+
+
+@pytest.fixture(scope="module")
+def odd() -> Iterator[tuple[str, OddCounter]]:
+    """A gateway in front of counters that can't count."""
+    counter = OddCounter()
+    with Server(counter, Settings(port=0), app.refuse).in_thread() as running:
+        base = f"http://127.0.0.1:{running.port}"
+        upstreams = {
+            name: {"dialect": "anthropic", "url": f"{base}/{name}", "key": "sk-ours"} for name in (*ODD, "page")
+        }
+        with gateway(config_of(upstreams, {name: name for name in upstreams})) as port:
+            yield f"http://127.0.0.1:{port}", counter
+
+
+def count_oddly(url: str, model: str, **headers: str) -> requests.Response:
+    body = {"model": model, "messages": MESSAGES}
+    return requests.post(f"{url}/v1/messages/count_tokens", json=body, headers=headers, timeout=PATIENCE_S)
+
+
+@pytest.mark.parametrize("model", ODD)
+def test_a_count_that_can_not_be_true_is_replaced_by_an_estimate(odd: tuple[str, OddCounter], model: str) -> None:
+    """Pitfall 120: never 200 with 0, whoever says so."""
+    told = count_oddly(odd[0], model)
+    assert (told.status_code, told.json()) == (200, {"input_tokens": 3})
+    assert told.headers["x-gateway-adapted"] == "input_tokens=estimated"
+
+
+def test_a_counter_that_answers_in_markup_is_broken(odd: tuple[str, OddCounter]) -> None:
+    told = count_oddly(odd[0], "page")
+    assert (told.status_code, told.json()["error"]["type"]) == (502, "api_error")
+
+
+@pytest.mark.parametrize("name", ["x-api-key", "authorization"])
+def test_a_clients_key_is_taken_in_either_header_and_never_sent_on(odd: tuple[str, OddCounter], name: str) -> None:
+    """Pitfalls 122 and 123: what the upstream gets is the gateway's own key, and only that."""
+    count_oddly(odd[0], "zero", **{name: "Bearer sk-the-clients-own"})
+    head = odd[1].heads[-1]
+    assert head[b"x-api-key"] == b"sk-ours"
+    assert not any(b"the-clients-own" in value for value in head.values())
 
 
 # -- models ---------------------------------------------------------------------------------------------------------
@@ -307,6 +383,53 @@ def test_embeddings_are_taken_over_by_the_next_target(routed: World, failing: st
     assert (told.status_code, told.headers["x-gateway-attempts"]) == (200, "2")
 
 
+# -- elsewhere ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        "/model-openai",
+        "/model-openai/sync",
+        "/model-openai/environments/production/sync",
+        "/model-openai/production/sync",
+    ],
+)
+def test_a_deployed_models_own_address_has_all_of_these_paths(routed: World, base: str) -> None:
+    """As Baseten serves embedding models: the path names the model, whatever the body says."""
+    with openai.OpenAI(base_url=f"{routed.url}{base}/v1", api_key="x", max_retries=0) as client:
+        assert len(client.embeddings.create(model="placeholder", input="x").data) == 1
+        assert client.completions.create(model="placeholder", prompt=PROMPT).choices[0].text == HAIKU
+    with anthropic.Anthropic(base_url=routed.url + base, api_key="x", max_retries=0) as messages:
+        assert messages.messages.count_tokens(model="placeholder", messages=MESSAGES).input_tokens == 3
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    return [orjson.loads(record.message) for record in caplog.records if record.name == "triglot.access"]
+
+
+def has_lines(caplog: pytest.LogCaptureFixture, number: int) -> bool:
+    return len(lines(caplog)) == number
+
+
+def test_the_log_says_what_each_of_these_calls_used(routed: World, caplog: pytest.LogCaptureFixture) -> None:
+    streaming: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
+    calls: list[Any] = [complete, partial(complete, **streaming), embed, count]
+    with caplog.at_level("INFO", "triglot.access"):
+        for number, ask in enumerate(calls, 1):
+            ask(routed, "anthropic" if ask is count else "openai")
+            until(partial(has_lines, caplog, number), "the line of a call that was answered")
+    whole, streamed, embedded, counted = lines(caplog)
+    words = len(TOKENS)
+    assert (whole["output_tokens"], whole["finish_reason"], whole["stream"]) == (words, "stop", False)
+    assert (streamed["output_tokens"], streamed["finish_reason"], streamed["stream"]) == (words, "stop", True)
+    assert streamed["ttft_ms"] > 0
+    assert embedded["input_tokens"] > 0
+    assert "finish_reason" not in embedded
+    assert (counted["input_tokens"], counted["upstream"]) == (3, "anthropic")
+    assert "output_tokens" not in counted
+
+
 # -- what both share ------------------------------------------------------------------------------------------------
 
 
@@ -339,3 +462,58 @@ def test_the_upstreams_refusal_is_told_and_an_unknown_model_is_404(routed: World
     assert (told.status_code, told.json()["error"]["code"]) == (404, "model_not_found")
     told = ask(routed, 7)
     assert (told.status_code, told.json()["error"]["param"]) == (400, "model")
+
+
+# -- as clients behave ----------------------------------------------------------------------------------------------
+
+
+def chat(world: World, path: str, model: str, **more: Any) -> requests.Response:
+    body = {"model": model, "max_tokens": 99, "messages": [{"role": "user", "content": PROMPT}]}
+    return requests.post(world.url + path, json=body | more, timeout=PATIENCE_S)
+
+
+@pytest.mark.parametrize("path", ["/v1/messages?beta=true", "/v1/chat/completions?api-version=1", "/predict?x=1"])
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+def test_a_query_string_changes_no_route(routed: World, path: str, stream: bool) -> None:
+    """Pitfall 121; the other paths are called with one all through this file."""
+    assert chat(routed, path, "anthropic", stream=stream).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions", "/v1/completions"])
+def test_a_stream_is_neither_compressed_nor_kept_by_anything_between(routed: World, path: str) -> None:
+    """Pitfall 124."""
+    told = chat(routed, path, "openai", stream=True, prompt=PROMPT)
+    assert told.headers["content-type"].startswith("text/event-stream")
+    assert told.headers["cache-control"] == "no-cache"
+    assert told.headers["x-accel-buffering"] == "no"
+    assert "content-encoding" not in told.headers
+    assert "content-length" not in told.headers
+
+
+LAST = {
+    "/v1/messages": b'event: message_stop\ndata: {"type":"message_stop"}\n\n',
+    "/v1/chat/completions": b"data: [DONE]\n\n",
+    "/v1/completions": b"data: [DONE]\n\n",
+}
+
+
+@pytest.mark.parametrize("path", LAST)
+def test_a_body_ends_right_behind_its_last_frame(routed: World, path: str) -> None:
+    """Pitfall 125: the body's end, so that the connection serves the next call too."""
+    with requests.Session() as session:
+        for _ in range(2):
+            body = {"model": "openai", "max_tokens": 99, "messages": MESSAGES, "prompt": PROMPT, "stream": True}
+            told = session.post(routed.url + path, json=body, timeout=PATIENCE_S)
+            assert told.content.endswith(LAST[path])
+            assert told.headers.get("connection") != "close"
+
+
+@pytest.mark.parametrize("model", ["openai:error@3", "openai:cut@3", "anthropic:error@3", "anthropic:cut@3"])
+def test_a_failed_stream_may_be_asked_for_again_as_a_whole(routed: World, model: str) -> None:
+    """Pitfall 126: as Claude Code does, on the same route, whose first target still fails."""
+    with anthropic_sdk(routed.url) as client:
+        ask: Any = {"model": f"{model}-then-good", "max_tokens": 99, "messages": [{"role": "user", "content": PROMPT}]}
+        with client.messages.stream(**ask) as stream, pytest.raises(anthropic.APIStatusError):
+            stream.until_done()
+        message = client.messages.create(**ask)
+    assert [block.text for block in message.content if block.type == "text"] == [HAIKU]

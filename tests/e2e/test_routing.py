@@ -199,12 +199,6 @@ def test_a_wrong_method_is_405_and_says_which_is_right(routed: World, path: str)
     assert "takes POST" in str(told.json()["error"])
 
 
-def test_a_query_string_changes_no_route(routed: World) -> None:  # pitfall 121
-    body = {**CHAT, "model": "demo"}
-    told = requests.post(f"{routed.url}/v1/messages?beta=true", json=body, timeout=PATIENCE_S)
-    assert told.status_code == 200
-
-
 @pytest.mark.parametrize(
     ("path", "model"),
     [

@@ -50,10 +50,15 @@ def beside(chat: Dialect) -> Dialect:
     )
 
 
-def not_translated(path: str) -> Unsupported:
-    """Why a target of another API can't take a call that is only relayed."""
-    why = "is only relayed to upstreams that have it, and this model's speaks an API that lacks it"
-    return Unsupported(f"model: {path} {why}", param="model")
+def relayed(inbound: Inbound, path: str, **fields: Any) -> rq.Request:
+    """A request for the model that the path or the body names, which no target of another API can take."""
+    body, why = Fields(inbound.body), "is only relayed to upstreams that have it, and this model's speaks another API"
+    named = body.string("model") or "" if inbound.path.get("model") else body.need_string("model")
+    model, *aliases = inbound.models(named)
+    refusal = Unsupported(f"model: {path} {why}", param="model")
+    return rq.Request(
+        model, aliases=tuple(aliases), is_versioned=inbound.is_versioned, own_dialect_only=refusal, **fields
+    )
 
 
 def passes(request: rq.Request, options: Any, is_whole: bool) -> bool:
@@ -72,13 +77,13 @@ def parse(inbound: Inbound) -> rq.Request:
     prompts = prompt if isinstance(prompt, list) else [prompt]
     parts = tuple(rq.Text(item, where="prompt") for item in prompts if isinstance(item, str))
     limit = inbound.body.get("max_tokens")
-    return rq.Request(
-        model=body.need_string("model"),
+    return relayed(
+        inbound,
+        PATH,
         turns=(rq.Turn(rq.Role.USER, parts),),
         max_tokens=limit if type(limit) is int else None,
         stream=body.boolean("stream") or False,
         include_usage=bool(options and options.boolean("include_usage")),
-        own_dialect_only=not_translated(PATH),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 import orjson
 
 from gateway.dialects.base import Dialect, Inbound, Json, Outbound, Path
-from gateway.dialects.openai.completions import not_translated, passes
+from gateway.dialects.openai.completions import passes, relayed
 from gateway.dialects.openai.decoding import load_usage
 from gateway.dialects.openai.failures import raise_error_in
 from gateway.dialects.openai.options import Options
@@ -19,7 +19,6 @@ from gateway.errors import Malformed
 from gateway.neutral import events as ev
 from gateway.neutral import pieces as pc
 from gateway.neutral import request as rq
-from gateway.wire.fields import Fields
 
 PATH: Final = "/v1/embeddings"
 ENDING: Final = "/embeddings"
@@ -44,14 +43,14 @@ def beside(chat: Dialect) -> Dialect:
 
 def parse(inbound: Inbound) -> rq.Request:
     """Only what the gateway must know. Inputs may be one or many, texts or lists of token numbers."""
-    body, given = Fields(inbound.body), inbound.body.get("input")
+    given = inbound.body.get("input")
     inputs = given if isinstance(given, list) and not _is_tokens(given) else [given]
     parts = tuple(rq.Text(item if isinstance(item, str) else _spelled(item), where="input") for item in inputs)
-    return rq.Request(
-        model=body.need_string("model"),
+    return relayed(
+        inbound,
+        PATH,
         turns=(rq.Turn(rq.Role.USER, parts),),
         form=_BASE64 if inbound.body.get("encoding_format") == _BASE64 else "",
-        own_dialect_only=not_translated(PATH),
     )
 
 

@@ -64,10 +64,7 @@ DIALECT: Final = Dialect(
     load_error=load_error,
     options=Options,
     auth="bearer",
-    lends={
-        "openai": (*_paths("/sync/v1/chat/completions"), Path("/model-{model}/v1/chat/completions")),
-        "anthropic": (*_paths("/sync/v1/messages"), Path("/model-{model}/v1/messages")),
-    },
+    lends={name: (*_paths("/sync"), Path("/model-{model}")) for name in ("openai", "anthropic")},
     absent=tuple(Absent(path.template, 501, _NOT_SERVED) for action in _ABSENT for path in _paths(action)),
     sample=Sample(
         "Truss", "/model-{model}/production/predict", {"prompt": "Write a haiku about the ocean.", "stream": True}

@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from gateway import app
 from gateway.config import Server as Settings
 from gateway.server import Server
-from gateway.simulator.script import HAIKU
+from gateway.simulator.sayings import HAIKU
 from tests.e2e.clients import PATIENCE_S, anthropic_sdk, openai_sdk
 from tests.e2e.gateway_process import World, config_of, free_port, gateway, simulators, upstream
 from tests.e2e.scripts import PROMPT, QUICK, TOKENS, faulty

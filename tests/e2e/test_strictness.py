@@ -10,7 +10,7 @@ import openai
 import pytest
 import requests
 
-from gateway.simulator.script import HAIKU
+from gateway.simulator.sayings import HAIKU
 from tests.e2e.clients import PATIENCE_S, anthropic_sdk, openai_sdk
 from tests.e2e.gateway_process import World, config_of, gateway, simulators, upstream
 from tests.e2e.scripts import PROMPT, QUICK

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import itertools
 import logging
 import resource
@@ -902,3 +903,18 @@ def serve_until_killed() -> None:
 
     Server.startup = startup  # type: ignore[method-assign]
     server.run(App(), replace(LIMITS, drain=0.5), refuse, lambda: print("draining", flush=True))  # noqa: T201
+
+
+def test_a_process_that_serves_is_set_up_for_short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that reads a large body lets the event loop on ten times as soon as Python's own 5 ms."""
+    before = sys.getswitchinterval(), gc.get_threshold()
+    monkeypatch.setattr(server.Server, "run", lambda self: None)
+    try:
+        server.run(App(), LIMITS, refuse)
+        assert sys.getswitchinterval() == pytest.approx(server.SWITCH_S)
+        assert gc.get_threshold() == server.COLLECT
+        assert gc.get_freeze_count() > 0
+    finally:
+        sys.setswitchinterval(before[0])
+        gc.set_threshold(*before[1])
+        gc.unfreeze()

@@ -22,6 +22,8 @@ _CREDENTIALS: Final[Mapping[str, tuple[str, str]]] = {
 _USER_AGENT: Final = "triglot"
 _MAX_ERROR_BODY: Final = 64 * 1024
 """Bytes read of a refusal; messages are cut far shorter."""
+_PIECE: Final = 256 * 1024
+"""Bytes of a request written in one go: a large one written at once would hold up every stream meanwhile."""
 
 
 @dataclass(slots=True)
@@ -57,6 +59,17 @@ class Answer:
             return None
         except failures.CALL_ERRORS as error:
             raise failures.in_body() from error
+
+
+class _Pieces(httpx.AsyncByteStream):
+    """A large body, written no faster than the upstream takes it; as often as it has to be sent."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for start in range(0, len(self._body), _PIECE):
+            yield self._body[start : start + _PIECE]
 
 
 class Upstreams:
@@ -105,6 +118,7 @@ class Upstreams:
             "accept": "application/json, text/event-stream",
             "accept-encoding": "identity",
             "content-type": "application/json",
+            "content-length": str(len(body)),
             "user-agent": _USER_AGENT,
             **headers,
         }
@@ -116,7 +130,8 @@ class Upstreams:
             "POST",
             url.copy_with(path=url.path.rstrip("/") + path),
             headers=fields,
-            content=body,
+            content=body if len(body) <= _PIECE else None,
+            stream=_Pieces(body) if len(body) > _PIECE else None,
             extensions={"timeout": timeout},
         )
 

@@ -17,8 +17,11 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Final
 
+import orjson
+
 from tests.faults.callers import OPENAI_CALLER, Reply, ask, post
 from tests.faults.harness import settings
+from tests.faults.hostile_upstream import until
 from tests.faults.voices import ANTHROPIC, OPENAI, RAW, chunk, sized
 
 PATIENCE_S: Final = 60.0
@@ -29,10 +32,10 @@ _WHOLE_OF: Final = {"/v1/chat/completions": OPENAI, "/v1/messages": ANTHROPIC, "
 
 @dataclass
 class Pace:
-    """A stream whose tokens are timed. `delays_s` are the times each token took through the gateway."""
+    """A stream whose tokens are timed."""
 
     port: int
-    delays_s: list[float] = field(default_factory=list)
+    _delays_s: list[float] = field(default_factory=list)
     _stopped: threading.Event = field(default_factory=threading.Event)
 
     @contextmanager
@@ -61,12 +64,14 @@ class Pace:
             upstream.sendall(_TOKEN)
             while not client.recv(65536).endswith(b"\n\n\r\n"):
                 pass
-            self.delays_s.append(time.perf_counter() - begun)
+            self._delays_s.append(time.perf_counter() - begun)
             time.sleep(_PACE_S)
 
     def worst_ms(self) -> float:
-        """The worst delay since this was last asked."""
-        delays, self.delays_s = self.delays_s, []
+        """The longest that a token took through the gateway since this was last asked; waits for one more to arrive."""
+        seen = len(self._delays_s)
+        until(lambda: len(self._delays_s) > seen, "another token arrived", PATIENCE_S)
+        delays, self._delays_s = self._delays_s, []
         return max(delays) * 1000
 
 
@@ -86,6 +91,7 @@ class Crowd:
 
 @contextmanager
 def crowd() -> Iterator[Crowd]:
+    """One that is there as long as the block lasts."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_crowd, args=(theirs,))
@@ -134,10 +140,8 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 
 def routes(paced: int, crowded: int) -> bytes:
     """`openai` leads to the paced stream's upstream, `heavy-` and a dialect to the crowd's."""
-    import orjson
-
     config = orjson.loads(settings(paced))
     for name, upstream in orjson.loads(settings(crowded))["upstreams"].items():
         config["upstreams"][f"heavy-{name}"] = upstream
         config["routes"][f"heavy-{name}"] = {"targets": [{"upstream": f"heavy-{name}", "model": "first"}]}
-    return bytes(orjson.dumps(config))
+    return orjson.dumps(config)

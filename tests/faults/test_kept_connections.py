@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.faults.callers import OPENAI_CALLER, ask
 from tests.faults.harness import Gateway
 from tests.faults.hostile_upstream import HostileUpstream, Peer, Seen
@@ -16,13 +18,16 @@ async def hangs_up(peer: Peer, seen: Seen) -> None:
     peer.close()
 
 
+@pytest.mark.parametrize("size", [10, 2_000_000])
 def test_a_kept_connection_that_the_upstream_drops_is_replaced_by_a_new_one(
-    upstream: HostileUpstream, gateway: Gateway
+    upstream: HostileUpstream, gateway: Gateway, size: int
 ) -> None:
+    """Also with a body that is sent in pieces."""
     upstream.perform(answers_whole, hangs_up, answers_whole)
-    request = OPENAI_CALLER.request("openai", stream=False)
+    request = OPENAI_CALLER.request("openai", stream=False, user="u" * size)
     assert [ask(gateway.port, request).status for _ in range(2)] == [200, 200]
     assert len(upstream.requests) == 3  # the second of them went out on the kept connection, in vain
+    assert upstream.requests[1].body == upstream.requests[2].body
     assert [line["attempts"] for line in gateway.lines] == [1, 1]
 
 

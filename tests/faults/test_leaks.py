@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
-from tests.faults.callers import CALLERS, calling
+import pytest
+
+from gateway.attempt import Call
+from tests.faults.callers import CALLERS, OPENAI_CALLER, ask, calling
 from tests.faults.harness import Gateway, configuration, gateway_in_thread, measure
 from tests.faults.hostile_upstream import HostileUpstream, Peer, Play, Seen, until
 from tests.faults.voices import (
+    ANTHROPIC,
     LAST_CHUNK,
+    OPENAI,
     TEXT,
     VOICES,
     Voice,
@@ -91,3 +97,33 @@ def settle(gateway: Gateway) -> None:
         return len(seen) > 50 and len(set(seen[-50:])) == 1
 
     until(is_steady, "the gateway came to rest")
+
+
+ENDS: dict[str, tuple[Play, str, bool]] = {
+    "whole, relayed": (answers(OPENAI), "openai", False),
+    "streamed, relayed": (answers(OPENAI), "openai", True),
+    "whole, translated": (answers(ANTHROPIC), "anthropic", False),
+    "streamed, translated": (answers(ANTHROPIC), "anthropic", True),
+    "refused": (says(sized(b"{}", 500)), "openai", True),
+    "refused twice": (says(sized(b"{}", 500)), "spare-openai", True),
+    "cut": (hangs_up_after(OPENAI.first()), "openai", True),
+    "cut, translated": (hangs_up_after(ANTHROPIC.first()), "anthropic", True),
+    "late": (hangs_after(OPENAI.head), "quick-openai", True),
+    "late in mid-stream": (hangs_after(OPENAI.first()), "quick-openai", True),
+}
+"""What the upstream does, the route to it, and whether a stream is asked for."""
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_request_is_given_back_when_it_ends(upstream: HostileUpstream, gateway: Gateway, end: str) -> None:
+    """Nothing of it waits for the garbage collector, which in a quiet process may not come by for a hundred images."""
+    play, route, stream = ENDS[end]
+    upstream.perform(play)
+    gc.collect()
+    gc.disable()
+    try:
+        ask(gateway.port, OPENAI_CALLER.request(route, stream=stream))
+        gateway.forget()
+        until(lambda: not any(type(value) is Call for value in gc.get_objects()), "the request is gone", 2)
+    finally:
+        gc.enable()

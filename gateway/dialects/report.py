@@ -27,6 +27,10 @@ class Report:
     def adapted(self) -> tuple[str, ...]:
         return tuple(f"{name}={how}" for name, how in sorted(self._adapted.items()))
 
+    def name_of(self, field: str) -> str:
+        """The client's own name for a field of its request."""
+        return self._request.name_of(field)
+
     def drop(self, *fields: str) -> None:
         """Names those of these fields that the client set."""
         for field in fields:

@@ -16,6 +16,7 @@ from gateway.dialects.report import Report
 from gateway.neutral.request import Part, Request, Role, Text, ToolCall, ToolResult, Turn
 
 _MISSING: Final = Text("[tool result missing]")
+_BILLING: Final = "x-anthropic-billing-header:"
 MidSystem = Literal["user", "native", "hoist"]
 """Where instructions in mid-conversation go: into the user's turn, as a message of their own, or to the front."""
 
@@ -42,6 +43,25 @@ def tidy(request: Request, report: Report, mid_system: MidSystem = "user") -> li
             tidied.append(replace(turn, parts=tuple(_paired(turn.parts, calls, report))))
             calls = []
     return tidied
+
+
+def instructions(request: Request, mid_system: MidSystem, *, keeps_billing_header: bool = False) -> list[Text]:
+    """What `hoisted` gives, as a vendor's other servers may see it: without the line that one agent puts in front.
+
+    It says who pays and changes with each call, so it means nothing elsewhere and defeats every prefix cache
+    (pitfall 71).
+    """
+    texts = hoisted(request, mid_system)
+    if keeps_billing_header:
+        return [text for text in texts if text.text]
+    return [text for text in map(_without_billing, texts) if text.text]
+
+
+def _without_billing(text: Text) -> Text:
+    if _BILLING not in text.text:
+        return text
+    lines = text.text.splitlines(keepends=True)
+    return replace(text, text="".join(line for line in lines if not line.startswith(_BILLING)))
 
 
 def hoisted(request: Request, mid_system: MidSystem) -> tuple[Text, ...]:

@@ -1,39 +1,60 @@
-"""What an operator may set for an OpenAI chat upstream."""
+"""What an operator may set for an OpenAI chat upstream: its kind of server, and where it differs from that kind."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 
-SAMPLERS: Final = ("top_k", "min_p", "repetition_penalty")
+from gateway.dialects.turns import MidSystem
 
-
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """What one kind of server accepts beyond, or short of, the common ground."""
-
-    max_tokens: str = "max_tokens"
-    samplers: frozenset[str] = frozenset()
-    max_stops: int = 4
-
-
-PROFILES: Final[Mapping[str, Profile]] = {
-    "generic": Profile(),
-    "openai": Profile(max_tokens="max_completion_tokens"),
-    "vllm": Profile(samplers=frozenset(SAMPLERS), max_stops=64),
-    "sglang": Profile(samplers=frozenset(SAMPLERS), max_stops=64),
-    "llamacpp": Profile(samplers=frozenset(SAMPLERS), max_stops=64),
-    "ollama": Profile(max_stops=64),
-    "baseten": Profile(max_stops=32),
-    "deepseek": Profile(max_stops=16),
-    "openrouter": Profile(samplers=frozenset(SAMPLERS)),
-}
 ProfileName = Literal["generic", "openai", "vllm", "sglang", "llamacpp", "ollama", "baseten", "deepseek", "openrouter"]
+MaxTokensName = Literal["max_tokens", "max_completion_tokens"]
+SystemRole = Literal["system", "developer"]
+ReasoningStyle = Literal["effort", "enable_thinking", "template_args", "thinking_type", "reasoning_obj", "none"]
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+ReasoningField = Literal["reasoning_content", "reasoning", "reasoning_details", "none"]
+Echo = Literal["always", "tool_turns", "never"]
+PrefillStyle = Literal["vllm", "prefix", "partial", "trailing", "none"]
+ToolIds = Literal["any", "mistral9"]
+Structured = Literal["json_schema", "json_object", "none"]
+UserField = Literal["user", "safety_identifier", "none"]
+Sampler = Literal["top_k", "min_p", "repetition_penalty"]
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What an operator may set for an upstream of this dialect. `profile`: the kind of server that listens there."""
+    """What an operator may set for an upstream of this dialect.
+
+    `profile` is the kind of server that listens there; every other setting replaces one of that profile's, whose
+    meanings and values are in `docs/translation.md`. `keeps_billing_header`: a line that one coding agent puts in front
+    of its instructions, different in each call, is passed on although it defeats prefix caches.
+    """
 
     profile: ProfileName = "generic"
+    keeps_billing_header: bool = False
+    max_tokens: MaxTokensName | None = None
+    samplers: tuple[Sampler, ...] | None = None
+    max_stops: int | None = None
+    system_role: SystemRole | None = None
+    system_parts: bool | None = None
+    mid_system: MidSystem | None = None
+    tool_parts: bool | None = None
+    tool_images: bool | None = None
+    files: bool | None = None
+    strict_tools: bool | None = None
+    allowed_tools: bool | None = None
+    custom_tools: bool | None = None
+    tool_ids: ToolIds | None = None
+    reasoning: ReasoningStyle | None = None
+    efforts: tuple[Effort, ...] | None = None
+    reasoning_field: ReasoningField | None = None
+    echo_reasoning: Echo | None = None
+    think_tags: bool | None = None
+    prefill: PrefillStyle | None = None
+    structured: Structured | None = None
+    strict_schema: bool | None = None
+    user: UserField | None = None
+    cache_key: bool | None = None
+    service_tiers: tuple[str, ...] | None = None
+    verbosity: bool | None = None
+    stream_usage: bool | None = None

@@ -6,14 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from gateway.dialects.openai.options import Options as ChatOptions
 from gateway.dialects.prompts import Template
 
 StreamFormat = Literal["auto", "raw", "openai_sse", "anthropic_sse", "jsonl"]
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class Options(ChatOptions):
     """What an operator may set for a Truss upstream (truss.md §2.4).
+
+    `profile` and its settings say what the engine in the model reads, where `input` is messages.
 
     input: what the model reads, `messages` or a `prompt`. template: how a conversation becomes a prompt.
     params: renames, as `{max_tokens: max_new_tokens}`; a name renamed to "" is never sent.

@@ -8,9 +8,8 @@ from typing import Final
 
 from gateway.dialects.base import Inbound, Json
 from gateway.dialects.openai.parsing import read as read_chat
-from gateway.errors import (
-    BadRequest,
-)
+from gateway.dialects.sealing import Sealer
+from gateway.errors import BadRequest
 from gateway.neutral import request as rq
 from gateway.wire.fields import Fields
 
@@ -31,7 +30,7 @@ def parse(inbound: Inbound) -> rq.Request:
     named = inbound.body.get("model")
     models = inbound.models(*((named,) if isinstance(named, str) and named else ()), DEFAULT_MODEL)
     try:
-        request = _read_chat(inbound.body, models)
+        request = _read_chat(inbound.body, models, inbound.sealer)
     except BadRequest as error:
         stream = inbound.body.get("stream") is True
         request = rq.Request(models[0], (), models[1:], stream=stream, own_dialect_only=error)
@@ -39,7 +38,7 @@ def parse(inbound: Inbound) -> rq.Request:
     return _answered(request, inbound.headers, is_raw=inbound.body.get("messages") is None)
 
 
-def _read_chat(inbound_body: Json, models: tuple[str, ...]) -> rq.Request:
+def _read_chat(inbound_body: Json, models: tuple[str, ...], sealer: Sealer) -> rq.Request:
     """The body by the table of truss.md §2.2: OpenAI's fields, or a `prompt` as one user message."""
     body = {name: value for name, value in inbound_body.items() if value is not None and name != "model"}
     if ("prompt" in body) == ("messages" in body):
@@ -49,7 +48,7 @@ def _read_chat(inbound_body: Json, models: tuple[str, ...]) -> rq.Request:
     if "prompt" in body:
         prompt = Fields({"prompt": body.pop("prompt")}).need_string("prompt")
         body["messages"] = [{"role": "user", "content": prompt}]
-    request = read_chat(Fields(body), models, dialect="truss")
+    request = read_chat(Fields(body), models, "truss", sealer)
     return replace(request, names={**request.names, **names})
 
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from gateway.dialects.base import Json, Outbound
-from gateway.dialects.openai.rendering import spell_messages, spell_stops, spell_tools
+from gateway.dialects.openai.profiles import SAMPLERS, profile_of
+from gateway.dialects.openai.rendering import refuse_no_answer, spell_chat, spell_stops
 from gateway.dialects.prompts import build_prompt, is_templated
 from gateway.dialects.report import Report
 from gateway.dialects.truss.options import Options
 from gateway.neutral import request as rq
+from gateway.neutral.restoring import Restoration
 
-_SAMPLERS: Final = ("temperature", "top_p", "top_k", "seed", "stop", "presence_penalty", "frequency_penalty")
-_EXTRA_SAMPLERS: Final = ("min_p", "repetition_penalty")
-_REFUSED: Final = ("output", "logprobs", "logit_bias", "modalities", "prefill")
+_SENT_AS_IS: Final = ("temperature", "top_p", "top_k", "seed", "presence_penalty", "frequency_penalty", "logit_bias")
+_REFUSED: Final = ("logprobs", "modalities")
+_REFUSED_UNKNOWN: Final = ("output", "logit_bias", "prefill")
+"""What changes the meaning of an answer, and only models whose engine is known can be asked for."""
+_DROPPED: Final = ("top_logprobs", "verbosity", "cache_key", "metadata", "service_tier", "user_id")
 
 
 def forward(body: Json, request: rq.Request, model: str, options: Options) -> Outbound:
@@ -30,45 +35,52 @@ def _headers(request: rq.Request, options: Options) -> dict[str, str]:
 def render(request: rq.Request, model: str, options: Options) -> Outbound:
     """A neutral request as a predict body (truss.md §2.4)."""
     report = Report(request)
-    report.refuse(*_REFUSED, why="not supported by this model; ignoring it would change the meaning")
+    refused = _REFUSED if _has_known_engine(options) else (*_REFUSED, *_REFUSED_UNKNOWN)
+    report.refuse(*refused, why="not supported by this model; ignoring it would change the meaning")
     if (request.n or 1) > 1:
         report.refuse("n", why="several answers can't be translated; ask for one")
-    body = _prompt_body(request, options, report) if options.input == "prompt" else _messages_body(request, report)
+    body, restoration = _conversation(request, options, report)
     if request.stream:
         body["stream"] = True
         if options.include_usage:
             body["stream_options"] = {"include_usage": True}
     body |= _params(request, options, report)
     body |= options.extra_body
-    report.drop("top_logprobs", "verbosity", "cache_key", "metadata", "service_tier", "user_id")
+    report.drop(*_DROPPED)
     report.drop_extras()
     report.drop_caching()
-    report.drop_strictness()
-    return Outbound(body, "", _headers(request, options), report.dropped, report.adapted)
+    return Outbound(body, "", _headers(request, options), report.dropped, report.adapted, restoration)
 
 
-def _messages_body(request: rq.Request, report: Report) -> Json:
-    return {"messages": list(spell_messages(request, report)), **spell_tools(request, report)}
+def _has_known_engine(options: Options) -> bool:
+    return options.input == "messages" and options.profile != "generic"
+
+
+def _conversation(request: rq.Request, options: Options, report: Report) -> tuple[Json, Restoration]:
+    if options.input == "prompt":
+        return _prompt_body(request, options, report), Restoration()
+    if not _has_known_engine(options) and options.reasoning is None:
+        options = replace(options, reasoning="none")  # a model written by hand may choke on a name it doesn't know
+    return spell_chat(request, options, report)
 
 
 def _prompt_body(request: rq.Request, options: Options, report: Report) -> Json:
     if request.tools and not (request.tool_choice and request.tool_choice.mode is rq.ChoiceMode.NONE):
         report.refuse("tools", why="tools are not supported by this model")
-    report.drop("tools", "parallel_tools")
+    report.drop("tools", "parallel_tools", "reasoning")
     return {"prompt": build_prompt(request, options.template, report)}
 
 
 def _params(request: rq.Request, options: Options, report: Report) -> Json:
     """Sampling fields under the model's own names, only those the client set."""
-    if request.max_tokens == 0:
-        report.refuse("max_tokens", why="an answer of no tokens can't be asked of this upstream")
-    sent: Json = {"max_tokens": request.max_tokens}
-    sent |= {name: getattr(request, name) for name in _SAMPLERS}
-    for name in _EXTRA_SAMPLERS:
-        if name in options.accepts:
-            sent[name] = getattr(request, name)
+    refuse_no_answer(request, report)
+    sent: Json = {profile_of(options).max_tokens: request.max_tokens}
+    sent |= {name: getattr(request, name) for name in _SENT_AS_IS}
+    for sampler in SAMPLERS:
+        if sampler in (*options.accepts, *profile_of(options).samplers, *_SENT_AS_IS):
+            sent[sampler] = getattr(request, sampler)
         else:
-            report.drop(name)
+            report.drop(sampler)
     sent["stop"] = _stops(request, options, report)
     body: Json = {}
     for name, value in sent.items():
@@ -79,11 +91,11 @@ def _params(request: rq.Request, options: Options, report: Report) -> Json:
             body[wire] = value
         else:
             report.drop(name)
-    report.drop("reasoning")
     return body
 
 
 def _stops(request: rq.Request, options: Options, report: Report) -> list[str]:
     """With the plain template a model may write the user's next line itself (truss.md §2.4, 6)."""
     is_plain = options.input == "prompt" and options.template == "plain" and options.params.get("stop") != ""
-    return [*spell_stops(request, report), *(["\nUser:"] if is_plain and is_templated(request) else [])]
+    limit = profile_of(options).max_stops if _has_known_engine(options) else None
+    return [*spell_stops(request, limit, report), *(["\nUser:"] if is_plain and is_templated(request) else [])]

@@ -167,7 +167,7 @@ class Attempt:
         passes = (
             self._dialect is self._call.dialect
             and self._dialect.passes(self._request, self._options, is_whole)
-            and not self._request.hides_reasoning
+            and not (self._request.hides_reasoning and self._request.own_dialect_only is None)
         )
         if is_whole:
             await self._take_whole(answer, passes=passes)

@@ -79,7 +79,8 @@ def check(path: Path) -> None:
     table = Table("route", "targets, in order", "fallback", box=None, pad_edge=False)
     for route in summary(config)["routes"]:
         targets = [_told(target) for target in route["targets"]]
-        table.add_row(route["name"], "\n".join(targets), "\n".join(_told(target) for target in route["fallback"]))
+        name = f"{route['name']} (strict)" if route["strict"] else route["name"]
+        table.add_row(name, "\n".join(targets), "\n".join(_told(target) for target in route["fallback"]))
     console.print(table)
     for warning in warnings(config):
         stderr.print(f"warning: {warning}", style="yellow", markup=False, highlight=False)

@@ -44,7 +44,8 @@ class Count(Attempt):
         """None, or what can't be true, becomes the estimate."""
         if not count or count < 1:
             count = await self._services.aside.run(self._call.size, self._request.estimate_tokens)
-            self._outbound = replace(self._outbound, adapted=(*self._outbound.adapted, "input_tokens=estimated"))
+            adapted = sorted((*self._outbound.adapted, "input_tokens=estimated"))
+            self._outbound = replace(self._outbound, adapted=tuple(adapted))
         counts = self._call.dialect.counts
         assert counts is not None
         self._client.timeline.note([Usage(input=count)], self._watchdog.now())

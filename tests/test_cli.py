@@ -21,6 +21,7 @@ upstreams:
   far: {dialect: openai, url: "http://example.com/v1", key: sk-canary}
 routes:
   demo: simulator
+  exact: {targets: [{upstream: simulator}], strict: true}
   heavy: {targets: [{upstream: simulator, weight: 3}, {upstream: far, model: big}], fallback: [{upstream: far}]}
 """
 
@@ -40,6 +41,7 @@ def test_check_prints_routes_targets_and_fallbacks(tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert "simulator x3" in result.stdout
     assert "far as big" in result.stdout
+    assert "exact (strict)" in result.stdout
     assert "ok" in result.stdout
 
 

@@ -386,6 +386,7 @@ def _told_route(name: str, route: Route) -> dict[str, Any]:
         "targets": [target.model_dump() for target in route.targets],
         "fallback": [target.model_dump() for target in route.fallback],
         "timeouts": route.timeouts.model_dump(),
+        "strict": route.strict,
     }
 
 

@@ -174,6 +174,7 @@ class Counting:
     ending: str
     """How its path ends at an upstream of this dialect."""
     parse: Callable[[Inbound], Request]
+    """A request whose answer is whole, with all that rendering needs though counting does not."""
     dump: Callable[[int], Json]
     ask: Callable[[Outbound], Outbound]
     """A call for an answer → the call for its prompt's count."""

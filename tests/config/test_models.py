@@ -578,6 +578,7 @@ def test_the_summary_is_plain_and_without_keys() -> None:
         ],
         "fallback": [{"upstream": "haiku", "model": None}],
         "timeouts": {"connect": 0.25, "first_token": 30.0, "idle": 60.0, "total": 3600.0},
+        "strict": False,
     }
     assert pickle.loads(pickle.dumps(told)) == told
 

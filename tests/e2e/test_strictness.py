@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import anthropic
@@ -123,3 +124,46 @@ def test_a_word_that_may_mean_either_is_refused(routed: World, word: str) -> Non
     answer = told(routed, word)
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "x-gateway-strict")
     assert "1, true, yes, 0, false, no" in answer.json()["error"]["message"]
+
+
+# -- reasoning that an operator keeps ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def thinking() -> Iterator[dict[bool, World]]:
+    """The same thinking upstreams behind a gateway that shows reasoning, and one that does not."""
+    with simulators() as (ports, scripted), ExitStack() as stack:
+        upstreams = {kind: upstream(ports, kind, f"{QUICK}&say=reasoning") for kind in ("openai", "anthropic")}
+        routes = {kind: kind for kind in upstreams}
+        yield {
+            shown: World(
+                stack.enter_context(gateway(config_of(upstreams, routes, expose_reasoning=shown))), ports, scripted
+            )
+            for shown in (True, False)
+        }
+
+
+def thought_and_said(world: World, client: str, model: str, *, stream: bool) -> tuple[bool, bool]:
+    """Whether an answer holds a thought, and whether it holds its text: a word of each, looked for in its bytes."""
+    path = {"openai": "/v1/chat/completions", "anthropic": "/v1/messages"}[client]
+    body: dict[str, Any] = {"model": model, "messages": ASK, "max_tokens": 4000, "stream": stream}
+    answer = requests.post(world.url + path, json=body, timeout=PATIENCE_S)
+    assert answer.status_code == 200
+    return b"needs" in answer.content, b"said" in answer.content
+
+
+@both_ways
+@every_client
+@pytest.mark.parametrize("model", ["openai", "anthropic"])
+def test_reasoning_is_shown_unless_the_operator_keeps_it(
+    thinking: dict[bool, World], client: str, model: str, stream: bool
+) -> None:
+    """Also between client and upstream of one dialect, whose bytes otherwise pass as they are (mapping.md §6.2)."""
+    assert thought_and_said(thinking[True], client, model, stream=stream) == (True, True)
+    assert thought_and_said(thinking[False], client, model, stream=stream) == (False, True)
+
+
+def test_calls_that_are_only_relayed_pass_where_reasoning_is_kept(thinking: dict[bool, World]) -> None:
+    for path, body in (("completions", {"prompt": PROMPT}), ("embeddings", {"input": PROMPT})):
+        told = requests.post(f"{thinking[False].url}/v1/{path}", json={"model": "openai", **body}, timeout=PATIENCE_S)
+        assert (told.status_code, told.json()["object"]) == (200, {"completions": "text_completion"}.get(path, "list"))

@@ -141,3 +141,10 @@ def test_a_pattern_does_not_take_a_version_for_a_name() -> None:
 
 def test_a_name_that_only_has_an_at_sign_in_it_is_a_name() -> None:
     assert table("claude-*").find(["claude-3@20240620"])[0].name == "claude-*"
+
+
+@pytest.mark.parametrize(("written", "is_strict"), [("", False), (", strict: true", True), (", strict: false", False)])
+def test_a_route_knows_whether_it_is_strict(written: str, is_strict: bool) -> None:
+    upstreams = "upstreams: {s: {dialect: openai, url: 'simulator://'}}"
+    text = f"{upstreams}\nroutes: {{a: {{targets: [{{upstream: s}}]{written}}}}}"
+    assert Table(parse(text, "routes.yaml", {})).find(["a"])[0].is_strict is is_strict

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, Protocol
 
@@ -13,7 +14,7 @@ import orjson
 from gateway.aside import Aside
 from gateway.config import Server, Timeouts
 from gateway.dialects import DIALECTS, Dialect
-from gateway.dialects.base import Decoder, Json, Outbound, Stamp
+from gateway.dialects.base import Decoder, Fault, Json, Outbound, Stamp
 from gateway.dialects.sealing import Sealer
 from gateway.errors import GatewayError, Kind, Malformed, Unreachable, UpstreamError
 from gateway.neutral.pieces import Piece
@@ -48,6 +49,8 @@ class Services:
     upstreams: Upstreams
     sealer: Sealer
     aside: Aside
+    grammar_faults: Counter[tuple[str, Fault]] = field(default_factory=Counter)
+    """How often an answer of ours broke the grammar of its dialect, by the dialect's name and what was wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +105,18 @@ class Attempt:
         self._answer: Answer | None = None
         self._decoder: Decoder | None = None
         self._pump: Pump | None = None
+        self._translated: Translation | None = None
         self._keep_alive: Callable[[], bytes] = bytes
 
     @property
     def dropped_fragments(self) -> int:
         """Fragments of tool calls that came too late to belong anywhere."""
         return self._sequencer.dropped
+
+    @property
+    def grammar_fault(self) -> Fault | None:
+        """What our own answer got wrong, if anything."""
+        return self._translated.fault if self._translated else None
 
     @property
     def error(self) -> GatewayError | None:
@@ -238,7 +247,10 @@ class Attempt:
         encoder = self._call.dialect.encoder(self._request, self._call.stamp)
         self._keep_alive = lambda: encoder.keep_alive
         self._client.prepare(encoder.media_type, self.headers)
-        return Translation(decoder, self._restored, encoder, partial(scrub, self._target.upstream))
+        guard = self._call.dialect.guard(self._request)
+        scrubbed = partial(scrub, self._target.upstream)
+        self._translated = Translation(decoder, self._restored, encoder, scrubbed, guard)
+        return self._translated
 
     def _fold(self, pieces: Iterable[Piece], collector: Collector) -> None:
         events = self._restored.feed(pieces)

@@ -170,6 +170,9 @@ class Exchange:
             await attempt.run()
         finally:
             record.dropped_fragments = attempt.dropped_fragments or None
+            if (fault := attempt.grammar_fault) is not None:
+                record.grammar_fault = str(fault)
+                self._services.grammar_faults[self._dialect.name, fault] += 1
         if attempt.error is not None:
             record.end, record.error = "broken", str(attempt.error.kind)
             attempt.error.__traceback__ = None  # as below

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from gateway.dialects.sealing import Sealer
 from gateway.errors import GatewayError, UpstreamError
@@ -100,6 +100,31 @@ class Encoder(Protocol):
     keep_alive: bytes
 
     def encode(self, events: Iterable[Event]) -> bytes: ...
+
+
+class Fault(NamedTuple):
+    """What an encoder got wrong: a kind of frame, in a state of its dialect's grammar that does not take it."""
+
+    state: str
+    frame: str
+
+    def __str__(self) -> str:
+        return f"{self.frame} in state {self.state}"
+
+
+class Guard(Protocol):
+    """Checks what an encoder wrote against the grammar of its dialect (`guard.py`), whole frames at a time."""
+
+    def check(self, data: bytes) -> Fault | None:
+        """Takes these frames, or names what is wrong with one of them and takes none."""
+
+    def end(self) -> Fault | None:
+        """Nothing comes any more; a fault where the client was not told so."""
+
+
+def unguarded(request: Request) -> Guard | None:
+    """For a wire that has no grammar."""
+    return None
 
 
 class Decoder(Protocol):
@@ -217,6 +242,8 @@ class Dialect:
     """What an operator may set per upstream: a frozen dataclass of the dialect's module."""
     auth: str
     """How the credential is sent where the operator does not say: `bearer`, `api-key`, `x-api-key` or `none`."""
+    guard: Callable[[Request], Guard | None] = unguarded
+    """The grammar of the streams that `encoder` makes for the same request; `None` where they have none."""
     id_header: str = "x-request-id"
     passed_on: tuple[str, ...] = ("retry-after",)
     """How the headers begin that a client of this dialect gets to see of an upstream of this dialect; no others."""

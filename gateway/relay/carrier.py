@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
-from gateway.dialects.base import Decoder, Encoder
-from gateway.errors import GatewayError, UpstreamError
-from gateway.neutral.events import Event, Failed
+from gateway.dialects.base import Decoder, Encoder, Fault, Guard
+from gateway.errors import GatewayError, InternalError, UpstreamError
+from gateway.neutral.events import End, Event, Failed
 from gateway.neutral.pieces import Piece
 from gateway.neutral.restoring import Sequence as Events
 
 Scrub = Callable[[GatewayError], GatewayError]
 """Takes our credential out of a message that an upstream wrote."""
+
+_ENDS: Final = (End, Failed)
 
 
 class Batch(NamedTuple):
@@ -35,13 +37,21 @@ class Carrier(Protocol):
 
 
 class Translation:
-    """Decoder, Sequencer, Encoder. An event that the client's dialect can't carry breaks the answer."""
+    """Decoder, Sequencer, Encoder, Guard. An event that the client's dialect can't carry breaks the answer.
 
-    def __init__(self, decoder: Decoder, sequencer: Events, encoder: Encoder, scrub: Scrub) -> None:
+    So does a frame that its grammar forbids, which is a fault of ours: `fault` says which, and the client never sees
+    what was written with it.
+    """
+
+    def __init__(
+        self, decoder: Decoder, sequencer: Events, encoder: Encoder, scrub: Scrub, guard: Guard | None = None
+    ) -> None:
         self._decoder = decoder
         self._sequencer = sequencer
         self._encoder = encoder
         self._scrub = scrub
+        self._guard = guard
+        self.fault: Fault | None = None
 
     def feed(self, chunk: bytes) -> Batch:
         return self.carry(self._decoder.feed(chunk))
@@ -55,14 +65,28 @@ class Translation:
     def carry(self, pieces: Sequence[Piece]) -> Batch:
         """Pieces from wherever they come: a stream, or a whole answer."""
         events = self._sequencer.feed(pieces)
-        if events and type(events[-1]) is Failed:
+        is_last = bool(events) and type(events[-1]) in _ENDS
+        if is_last and isinstance(events[-1], Failed):
             events[-1] = Failed(self._scrub(events[-1].error))
         try:
-            return Batch(events, self._encoder.encode(events), self._encoder.tells_failure)
+            data = self._encoder.encode(events)
         except UpstreamError as error:
-            return Batch(
-                [*events, failed := Failed(error)], self._encoder.encode([failed]), self._encoder.tells_failure
-            )
+            is_last = True
+            events.append(failed := Failed(error))
+            data = self._encoder.encode([failed])
+        if (guard := self._guard) is not None:
+            fault = guard.check(data) or (guard.end() if is_last else None)
+            if fault is not None:
+                return self._broken(guard, fault)
+        return Batch(events, data, self._encoder.tells_failure)
+
+    def _broken(self, guard: Guard, fault: Fault) -> Batch:
+        """The client is told, unless even that would be against the grammar: then its connection is cut."""
+        self.fault = fault
+        failed = Failed(InternalError(f"the gateway broke the grammar of its own answer: {fault}"))
+        told = self._encoder.encode([failed])
+        is_told = self._encoder.tells_failure and guard.check(told) is None and guard.end() is None
+        return Batch([failed], told if is_told else b"", is_told)
 
 
 class PassThrough:

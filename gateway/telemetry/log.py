@@ -34,6 +34,8 @@ class Record:
     end: str = "complete"
     error: str | None = None
     dropped_fragments: int | None = None
+    grammar_fault: str | None = None
+    """Which frame of ours its dialect's grammar forbids, and in which state: a defect of the gateway."""
 
 
 def line(record: Record) -> str:
@@ -43,7 +45,13 @@ def line(record: Record) -> str:
 
 
 def write(record: Record) -> None:
-    """Writes the line: warnings for what is an operator's business, information for the rest."""
-    level = logging.WARNING if record.end == "broken" or (record.status or 0) >= 500 else logging.INFO
+    """Writes the line: errors for defects of ours, warnings for what is an operator's business, or information."""
+    level = _level(record)
     if logger.isEnabledFor(level):
         logger.log(level, line(record))
+
+
+def _level(record: Record) -> int:
+    if record.grammar_fault is not None:
+        return logging.ERROR
+    return logging.WARNING if record.end == "broken" or (record.status or 0) >= 500 else logging.INFO

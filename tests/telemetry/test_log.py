@@ -28,6 +28,7 @@ KNOWN = {
     "end": "complete",
     "error": "timeout",
     "dropped_fragments": 1,
+    "grammar_fault": "stray in state text",
 }
 
 
@@ -86,6 +87,15 @@ def test_what_an_operator_must_see_is_a_warning(
         write(record)
     assert [(found.name, found.levelno, found.getMessage()) for found in caplog.records] == [
         ("triglot.access", level, line(record))
+    ]
+
+
+@pytest.mark.parametrize(("end", "status"), [("broken", 200), ("refused", 500)])
+def test_a_defect_of_ours_is_an_error_in_the_log(end: str, status: int, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever reads only errors hears of it, once."""
+    write(Record("req_1", "openai", status=status, end=end, grammar_fault="stray in state text"))
+    assert [(found.levelno, orjson.loads(found.getMessage())["grammar_fault"]) for found in caplog.records] == [
+        (logging.ERROR, "stray in state text")
     ]
 
 

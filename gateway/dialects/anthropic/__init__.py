@@ -7,6 +7,7 @@ from typing import Final
 from gateway.dialects.anthropic.decoding import Decoder, load
 from gateway.dialects.anthropic.encoding import Encoder, dump
 from gateway.dialects.anthropic.failures import dump_error, load_error
+from gateway.dialects.anthropic.guarding import guard
 from gateway.dialects.anthropic.options import Options
 from gateway.dialects.anthropic.parsing import parse
 from gateway.dialects.anthropic.rendering import PATH, forward, render
@@ -26,6 +27,7 @@ DIALECT: Final = Dialect(
     render=render,
     forward=forward,
     encoder=Encoder,
+    guard=guard,
     decoder=Decoder,
     dump=dump,
     load=load,

@@ -10,6 +10,7 @@ from gateway.dialects.openai import completions, embeddings
 from gateway.dialects.openai.decoding import Decoder, load
 from gateway.dialects.openai.encoding import Encoder, dump
 from gateway.dialects.openai.failures import dump_error, load_error
+from gateway.dialects.openai.guarding import guard
 from gateway.dialects.openai.options import Options
 from gateway.dialects.openai.parsing import parse
 from gateway.dialects.openai.rendering import forward, render
@@ -27,6 +28,7 @@ _CHAT: Final = Dialect(
     render=render,
     forward=forward,
     encoder=Encoder,
+    guard=guard,
     decoder=Decoder,
     dump=dump,
     load=load,

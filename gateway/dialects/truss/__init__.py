@@ -10,7 +10,7 @@ from typing import Final
 
 from gateway.dialects.base import Absent, Dialect, Path, Sample
 from gateway.dialects.truss.decoding import decoder
-from gateway.dialects.truss.encoding import dump, encoder
+from gateway.dialects.truss.encoding import dump, encoder, guard
 from gateway.dialects.truss.failures import dump_error, load_error
 from gateway.dialects.truss.loading import load, observe, passes
 from gateway.dialects.truss.options import Options
@@ -55,6 +55,7 @@ DIALECT: Final = Dialect(
     render=render,
     forward=forward,
     encoder=encoder,
+    guard=guard,
     decoder=decoder,
     dump=dump,
     load=load,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from gateway.dialects.base import Encoder, Stamp
+from gateway.dialects.base import Encoder, Guard, Stamp
 from gateway.dialects.openai.encoding import Encoder as ChatEncoder
 from gateway.dialects.openai.encoding import dump as dump_chat
+from gateway.dialects.openai.guarding import guard as guard_chat
 from gateway.dialects.truss.parsing import FORM_RAW
 from gateway.errors import (
     Malformed,
@@ -23,6 +24,11 @@ def encoder(request: rq.Request, stamp: Stamp) -> Encoder:
     if request.form == FORM_RAW:
         return RawEncoder()
     return ChatEncoder(request, stamp)
+
+
+def guard(request: rq.Request) -> Guard | None:
+    """OpenAI's for its chunks; raw text has no grammar."""
+    return None if request.form == FORM_RAW else guard_chat(request)
 
 
 class RawEncoder:

@@ -36,7 +36,7 @@ def message_of(turn: Turn) -> dict[str, Any]:
 
 def results_of(calls: list[Call], talk: Talk) -> list[dict[str, Any]]:
     """The answers to calls, a message each."""
-    return [{"role": "tool", "tool_call_id": call.id, "content": talk.results[call.name]} for call in calls]
+    return [{"role": "tool", "tool_call_id": call.id, "content": talk.result(call)} for call in calls]
 
 
 def tools_of(talk: Talk) -> list[dict[str, Any]]:

@@ -32,7 +32,7 @@ class Client:
     """One column of code that people write against an API.
 
     `dialect` is what it speaks to the gateway, `words` its finish reasons (None where it hears none), `errors` the
-    classes of 400, 429 and 503, `gaps` what this SDK itself has no words for, by scenario.
+    classes of 400, 429 and 503, `uncounted` the token counts that it does not tell its caller.
     """
 
     name: str
@@ -40,6 +40,7 @@ class Client:
     dialect: str
     words: tuple[str, str] | None
     errors: tuple[str, str, str]
+    uncounted: tuple[str, ...] = ()
 
 
 _ALL: Final = (
@@ -52,9 +53,13 @@ _ALL: Final = (
     Client("ai/openai", "ai with @ai-sdk/openai (responses)", "responses", VERCEL_WORDS, VERCEL_ERRORS),
     Client("ai/openai.chat", "ai with @ai-sdk/openai, `.chat`", "openai", VERCEL_WORDS, VERCEL_ERRORS),
     Client("ai/anthropic", "ai with @ai-sdk/anthropic", "anthropic", VERCEL_WORDS, VERCEL_ERRORS),
-    Client("ai/openai-compatible", "ai with @ai-sdk/openai-compatible", "openai", VERCEL_WORDS, VERCEL_ERRORS),
+    Client(
+        "ai/openai-compatible", "ai with @ai-sdk/openai-compatible", "openai", VERCEL_WORDS, VERCEL_ERRORS, ("written",)
+    ),
     Client("predict.messages", "requests, Truss predict with `messages`", "truss", CHAT_WORDS, TRUSS_ERRORS),
+    Client("fetch.messages", "fetch, Truss predict with `messages`", "truss", CHAT_WORDS, TRUSS_ERRORS),
     Client("predict.prompt", "requests, Truss predict with a `prompt`", "prompt", None, TRUSS_ERRORS),
+    Client("fetch.prompt", "fetch, Truss predict with a `prompt`", "prompt", None, TRUSS_ERRORS),
 )
 
 # Those whose dialect the gateway speaks.

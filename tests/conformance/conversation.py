@@ -49,7 +49,10 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Talk:
-    """One conversation. `results`: what each tool answers. `leave_after`: pieces of text, then the client goes."""
+    """One conversation. `results`: what tools answer, by the argument they are called with.
+
+    `leave_after`: how many pieces of text the client hears before it goes.
+    """
 
     model: str
     turns: Sequence[Turn]
@@ -59,6 +62,11 @@ class Talk:
     wants_object: bool = False
     wants_reasoning: bool = False
     leave_after: int = 0
+
+    def result(self, call: Call) -> str:
+        """What a tool answers. Raises where it was called with something that nobody said."""
+        (argument,) = call.arguments.values()
+        return self.results[argument]
 
 
 @dataclass(slots=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from tests.conformance.cell import Cell, Lost
 from tests.conformance.clients import CLIENTS, Client, performer
@@ -19,6 +19,9 @@ from tests.conformance.scenarios import SCENARIOS, SCRIPTS, Scenario
 from tests.e2e.gateway_process import KINDS, World, world
 
 WORKERS: Final = 4
+
+# Upstreams that take all there is to translate.
+OPTIONS: Final[Mapping[str, Mapping[str, Any]]] = {"truss": {"include_usage": True}}
 
 
 class Verdict(StrEnum):
@@ -55,7 +58,7 @@ class Stage:
 def verdict(cell: Cell, scenario: Scenario) -> tuple[Verdict, str]:
     """Whether a cell passes. What can't be is no failure, but has to be refused where the gateway should refuse it."""
     bound = limit(cell.client, cell.upstream, scenario.name)
-    if bound and not bound.check:
+    if bound and not bound.check and not bound.passes:
         return Verdict.NOT_APPLICABLE, bound.reason
     try:
         (bound.check if bound and bound.check else scenario.check)(cell)
@@ -71,7 +74,7 @@ def verdict(cell: Cell, scenario: Scenario) -> tuple[Verdict, str]:
 @contextmanager
 def stage(*scripts: str) -> Iterator[Stage]:
     """A gateway, its upstreams, and the JavaScript clients."""
-    with world(*(scripts or SCRIPTS)) as running, node_clients() as node:
+    with world(*(scripts or SCRIPTS), options=OPTIONS) as running, node_clients() as node:
         yield Stage(running, node, threading.Lock())
 
 

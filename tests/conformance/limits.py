@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from tests.conformance.cell import Cell, Check, Lost, both, expect
+from tests.conformance.cell import Cell, Check, Lost, both, expect, expect_finish
 from tests.conformance.clients import Client
 from tests.conformance.conversation import Turn
 from tests.conformance.images import PNG
-from tests.conformance.scenarios import WEATHER
+from tests.conformance.scenarios import QUESTIONS, THINKS, WEATHER, thoughts_heard
 from tests.e2e.scripts import PROMPT, QUICK
 
 
@@ -63,10 +63,26 @@ def refused(turn: Turn, **settings: Any) -> Check:
     return both(partial(_refused, turn=turn, **settings))
 
 
+def _unheard(cell: Cell, stream: bool) -> None:
+    """The answers come without the thoughts."""
+    for heard in cell.answers(THINKS, *map(Turn, QUESTIONS), stream=stream, wants_reasoning=True):
+        expect("thought", heard.reasoning, "")
+        expect_finish(cell, heard)
+
+
+def _heard_once(cell: Cell, stream: bool) -> None:
+    """The thoughts are heard, and the upstream doesn't get a thought without its seal."""
+    second = thoughts_heard(cell, stream)[1]
+    expect("second text", second.text, f"You said: {QUESTIONS[1]}\nCame back: 0 of 1 thoughts, 0 of 1 seals.")
+
+
 ONLY_TEXT: Final = "a `prompt` is answered with raw text, which carries nothing but text"
 TAKES_TEXT: Final = "a model that reads a `prompt` takes only text: the gateway refuses the request with 400"
 ANSWERS_TEXT: Final = "a model that reads a `prompt` answers with text alone"
 COUNTS_NOTHING: Final = "raw text carries no token counts: the gateway estimates them and says so"
+COUNTS_NO_WRITING: Final = "this provider reads no tokens written to a cache"
+READS_NO_REASONING: Final = "this provider reads no reasoning from `chat.completions`"
+KEEPS_NO_SEAL: Final = "this provider keeps no signature or encrypted content, so thoughts can't go back to their model"
 
 # Truss callers are relayed to Truss models as they are, so for them it is the body that decides, not the model.
 TRANSLATED: Final = ("openai", "anthropic", "responses")
@@ -87,4 +103,12 @@ RULES: Final = (
     Rule(("structured output",), Limit(TAKES_TEXT, refused(Turn(PROMPT), wants_object=True)), TRANSLATED, ("raw",)),
     Rule(("reasoning",), Limit(ANSWERS_TEXT), TRANSLATED, ("raw",)),
     Rule(("usage",), Limit(COUNTS_NOTHING), TRANSLATED, ("raw",)),
+    Rule(("usage",), Limit(COUNTS_NO_WRITING, passes=True), ("ai/openai-compatible",)),
+    Rule(("reasoning",), Limit(READS_NO_REASONING, both(_unheard)), ("ai/openai.chat",)),
+    Rule(
+        ("reasoning",),
+        Limit(KEEPS_NO_SEAL, both(_heard_once), passes=True),
+        ("ai/openai-compatible",),
+        ("anthropic", "responses"),
+    ),
 )

@@ -32,8 +32,7 @@ class _Messages:
 
     def _results(self) -> list[dict[str, Any]]:
         return [
-            {"type": "tool_result", "tool_use_id": call.id, "content": self._talk.results[call.name]}
-            for call in self._calls
+            {"type": "tool_result", "tool_use_id": call.id, "content": self._talk.result(call)} for call in self._calls
         ]
 
     def _request(self) -> dict[str, Any]:

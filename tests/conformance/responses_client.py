@@ -45,7 +45,7 @@ class _Responses:
 
     def _results(self) -> list[dict[str, Any]]:
         return [
-            {"type": "function_call_output", "call_id": call.id, "output": self._talk.results[call.name]}
+            {"type": "function_call_output", "call_id": call.id, "output": self._talk.result(call)}
             for call in self._calls
         ]
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from gateway.simulator.script import HAIKU
+import orjson
+
+from gateway.simulator import sampling
+from gateway.simulator.sayings import HAIKU
+from gateway.simulator.script import tokens
+from gateway.simulator.thoughts import thought
 from tests.conformance.cell import Cell, Check, Lost, both, expect, expect_finish
-from tests.conformance.conversation import Heard, Tool, Turn
+from tests.conformance.conversation import Heard, Place, Tool, Turn
+from tests.conformance.images import PNG, PNG_BYTES
 from tests.e2e.scripts import PACED, PROMPT, QUICK, TOKENS, faulty
 
 STATUSES: Final = (400, 429, 503)
@@ -17,9 +24,16 @@ STALL: Final = faulty("stall@3")
 BREAKS: Final = {faulty(fault): fault for fault in ("error@3", "cut@3", "close@3")}
 LEAVING_S: Final = 5.0
 
+PARALLEL: Final = f"{QUICK}&say=parallel"
+LOOP: Final = f"{QUICK}&say=loop"
+THINKS: Final = f"{QUICK}&say=reasoning"
+SEES: Final = f"{QUICK}&say=image"
+ANSWERS_BY_SCHEMA: Final = f"{QUICK}&say=json"
+COUNTS: Final = f"{QUICK}&say=reasoning&cache_read=1000&cache_write=100"
+
 WEATHER: Final = Tool("get_weather", "The weather in a city.", "city")
 TIME: Final = Tool("get_time", "The time in a zone.", "zone")
-RESULTS: Final = {"get_weather": "7 degrees, rain", "get_time": "12:30"}
+RESULTS: Final = {"Oslo": "7 degrees, rain", "Rome": "12:30", "Lima": '19 degrees, "fog" 🌫'}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +71,101 @@ def whole(cell: Cell) -> None:
 
 
 def parallel_tools(cell: Cell, stream: bool) -> None:
-    """Two calls in one answer, both answered, and an answer that quotes both."""
+    """Two calls in one answer, both answered, and an answer that quotes both results and counts what came back."""
     asked, final = cell.answers(
-        QUICK, Turn("Weather and time?"), Turn(), stream=stream, tools=(WEATHER, TIME), results=RESULTS
+        PARALLEL, Turn("Weather and time?"), Turn(), stream=stream, tools=(WEATHER, TIME), results=RESULTS
     )
-    calls = [(call.name, call.arguments) for call in asked.calls]
-    expect("calls", calls, [("get_weather", {"city": "Oslo"}), ("get_time", {"zone": "Oslo"})])
-    expect("distinct ids", len({call.id for call in asked.calls if call.id}), 2)
+    expect("text", asked.text, "Step 1 of 1.")
+    expect_calls(asked, ("get_weather", {"city": "Oslo"}), ("get_time", {"zone": "Rome"}))
     expect_finish(cell, asked, 1)
-    expect("text", final.text, "The tools said: 7 degrees, rain; 12:30")
+    quoted = f"get_weather said: {RESULTS['Oslo']}\nget_time said: {RESULTS['Rome']}"
+    expect("text", final.text, f"All 1 steps are done.\n{quoted}\n{intact(calls=2, texts=1)}")
     expect_finish(cell, final)
+
+
+def tool_loop(cell: Cell, stream: bool) -> None:
+    """A call in each of three turns, with other arguments each time."""
+    turns = (Turn("Weather everywhere?"), Turn(), Turn(), Turn())
+    *steps, final = cell.answers(LOOP, *turns, stream=stream, tools=(WEATHER,), results=RESULTS)
+    for number, (city, heard) in enumerate(zip(RESULTS, steps, strict=True), 1):
+        expect("text", heard.text, f"Step {number} of 3.")
+        expect_calls(heard, ("get_weather", {"city": city}))
+        expect_finish(cell, heard, 1)
+    expect("distinct ids", len({call.id for heard in steps for call in heard.calls}), 3)
+    quoted = "\n".join(f"get_weather said: {result}" for result in RESULTS.values())
+    expect("text", final.text, f"All 3 steps are done.\n{quoted}\n{intact(calls=3, texts=3)}")
+    expect_finish(cell, final)
+
+
+def intact(calls: int, texts: int) -> str:
+    """How the simulated model says that it got back all it said."""
+    counts = f"{calls} of {calls} calls, {calls} of {calls} results, {texts} of {texts} texts"
+    return f"Came back: {counts}, 0 of 0 thoughts, 0 of 0 seals."
+
+
+def expect_calls(heard: Heard, *calls: tuple[str, Any]) -> None:
+    expect("calls", [(call.name, call.arguments) for call in heard.calls], list(calls))
+    expect("distinct ids", len({call.id for call in heard.calls if call.id}), len(calls))
+
+
+# -- reasoning, images, objects, counts -----------------------------------------------------------------------------
+
+QUESTIONS: Final = ("Is it safe?", "Are you sure?")
+
+
+def reasoning(cell: Cell, stream: bool) -> None:
+    """A thought before each of two answers; the second one says whether the first thought came back, seal and all."""
+    first, second = thoughts_heard(cell, stream)
+    seals = SEALED.get(cell.upstream, 0)
+    expect("first text", first.text, f"You said: {QUESTIONS[0]}\nCame back: 0 of 0 thoughts, 0 of 0 seals.")
+    told = f"Came back: 1 of 1 thoughts, {seals} of {seals} seals."
+    expect("second text", second.text, f"You said: {QUESTIONS[1]}\n{told}")
+
+
+SEALED: Final = {"anthropic": 1, "responses": 1}
+"""Upstreams whose reasoning is sealed: by a signature, or as encrypted content."""
+
+
+def thoughts_heard(cell: Cell, stream: bool) -> Sequence[Heard]:
+    """Two turns, whose thoughts have to be heard."""
+    told = cell.answers(THINKS, *map(Turn, QUESTIONS), stream=stream, wants_reasoning=True)
+    for number, heard in enumerate(told, 1):
+        expect("thought", heard.reasoning, thought(number))
+        expect_finish(cell, heard)
+    return told
+
+
+def image(cell: Cell, stream: bool) -> None:
+    """A picture, of which the model tells type, size and digest."""
+    (heard,) = cell.answers(SEES, Turn("What is this?", PNG), stream=stream)
+    digest = hashlib.sha256(PNG_BYTES).hexdigest()[:16]
+    expect("text", heard.text, f"I see an image, image/png of {len(PNG_BYTES)} bytes, sha256 {digest}.")
+    expect_finish(cell, heard)
+
+
+def structured_output(cell: Cell, stream: bool) -> None:
+    """An object of a schema, as the SDK parses it."""
+    (heard,) = cell.answers(ANSWERS_BY_SCHEMA, Turn("Describe Oslo."), stream=stream, wants_object=True)
+    expect("object", heard.value, sampling.value(Place.model_json_schema()))
+    expect("text", orjson.loads(heard.text), heard.value)
+    expect_finish(cell, heard)
+
+
+def usage(cell: Cell, stream: bool) -> None:
+    """Exact token counts, with those of the cache and of reasoning."""
+    (heard,) = cell.answers(COUNTS, Turn(QUESTIONS[0]), stream=stream, wants_reasoning=True)
+    if heard.usage is None:
+        raise Lost("no usage")
+    thinking = len(tokens(thought(1)))
+    counts = {
+        "input": len(tokens(QUESTIONS[0])) + 1100,
+        "cached": 1000,
+        "written": 100,
+        "output": thinking + len(tokens(f"You said: {QUESTIONS[0]}\nCame back: 0 of 0 thoughts, 0 of 0 seals.")),
+        "reasoning": thinking,
+    }
+    told = {name: count for name, count in heard.usage.items() if name not in cell.client.uncounted}
+    expect("usage", told, {name: count for name, count in counts.items() if name not in cell.client.uncounted})
 
 
 # -- failures -------------------------------------------------------------------------------------------------------
@@ -122,7 +221,24 @@ def cancel(cell: Cell) -> None:
 SCENARIOS: Final = (
     Scenario("stream", "a text with an emoji, word by word as it is said", (PACED,), stream),
     Scenario("whole", "the same in one answer", (QUICK,), whole),
-    Scenario("parallel tools", "two calls in one answer, both answered, and quoted", (QUICK,), both(parallel_tools)),
+    Scenario(
+        "parallel tools",
+        "two calls in one answer; their results are quoted, and all came back to the model unchanged",
+        (PARALLEL,),
+        both(parallel_tools),
+    ),
+    Scenario("tool loop", "three turns with a call in each, in the same way", (LOOP,), both(tool_loop)),
+    Scenario(
+        "reasoning",
+        "two turns; both thoughts are heard, and the model gets the first one back, signed or encrypted as it was",
+        (THINKS,),
+        both(reasoning),
+    ),
+    Scenario("image", "a picture; the model tells its type, size and SHA-256", (SEES,), both(image)),
+    Scenario(
+        "structured output", "an object of a schema, parsed by the SDK", (ANSWERS_BY_SCHEMA,), both(structured_output)
+    ),
+    Scenario("usage", "exact token counts, with those of cache and reasoning", (COUNTS,), both(usage)),
     Scenario(
         "error before",
         "400, 429 and 503 instead of an answer, as the SDK's own classes",

@@ -89,10 +89,10 @@ def upstream_url(ports: Mapping[str, int], kind: str, script: str) -> str:
     return f"http://127.0.0.1:{ports[dialect]}/as/{script}{path}"
 
 
-def upstream(ports: Mapping[str, int], kind: str, script: str) -> dict[str, Any]:
-    """The entry of an upstream in a routes file."""
+def upstream(ports: Mapping[str, int], kind: str, script: str, **further: Any) -> dict[str, Any]:
+    """The entry of an upstream in a routes file. `further`: options besides those of its kind."""
     dialect, _, options = KINDS[kind]
-    return {"dialect": dialect, "url": upstream_url(ports, kind, script), "options": options}
+    return {"dialect": dialect, "url": upstream_url(ports, kind, script), "options": options | further}
 
 
 def route_name(kind: str, script: str) -> str:
@@ -126,11 +126,15 @@ def gateway(config: Config) -> Iterator[int]:
 
 
 @contextmanager
-def world(*scripts: str) -> Iterator[World]:
-    """A gateway with a route `kind:script` to each kind of upstream performing each script."""
+def world(*scripts: str, options: Mapping[str, Mapping[str, Any]] | None = None) -> Iterator[World]:
+    """A gateway with a route `kind:script` to each kind of upstream performing each script.
+
+    `options`: further ones, by the kind of upstream.
+    """
+    further = options or {}
     with simulators() as (ports, scripted):
         pairs = [(kind, script) for kind in KINDS for script in scripts]
-        upstreams = {route_name(*pair): upstream(ports, *pair) for pair in pairs}
+        upstreams = {route_name(*pair): upstream(ports, *pair, **further.get(pair[0], {})) for pair in pairs}
         with gateway(config_of(upstreams, {name: name for name in upstreams})) as port:
             yield World(port, ports, scripted)
 

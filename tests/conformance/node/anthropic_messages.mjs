@@ -3,7 +3,7 @@
 import Anthropic from '@anthropic-ai/sdk'
 import { zodOutputFormat } from '@anthropic-ai/sdk/helpers/zod'
 
-import { MAX_TOKENS, Place, converse, hasLeft, hear, require, schemaOf } from './heard.mjs'
+import { MAX_TOKENS, Place, converse, hasLeft, hear, require, resultOf, schemaOf } from './heard.mjs'
 
 export function perform(url, talk) {
   const sdk = new Anthropic({ baseURL: url, apiKey: 'unused', maxRetries: 0 })
@@ -30,7 +30,7 @@ function partsOf(turn) {
 }
 
 const resultsOf = (calls, talk) =>
-  calls.map((call) => ({ type: 'tool_result', tool_use_id: call.id, content: talk.results[call.name] }))
+  calls.map((call) => ({ type: 'tool_result', tool_use_id: call.id, content: resultOf(talk, call.arguments) }))
 
 function requestOf(talk, messages) {
   const request = { model: talk.model, max_tokens: MAX_TOKENS, messages: [...messages] }

@@ -53,4 +53,7 @@ export const schemaOf = (tool) => ({
   additionalProperties: false,
 })
 
+/** What a tool answers to a call, by the one argument it has. */
+export const resultOf = (talk, args) => talk.results[Object.values(args)[0]]
+
 export const imageUrl = (turn) => `data:image/png;base64,${turn.image}`

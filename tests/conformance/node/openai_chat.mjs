@@ -3,7 +3,7 @@
 import OpenAI from 'openai'
 import { zodResponseFormat } from 'openai/helpers/zod'
 
-import { MAX_TOKENS, Place, converse, hasLeft, hear, imageUrl, require, schemaOf } from './heard.mjs'
+import { MAX_TOKENS, Place, converse, hasLeft, hear, imageUrl, require, resultOf, schemaOf } from './heard.mjs'
 
 export function perform(url, talk) {
   const sdk = new OpenAI({ baseURL: `${url}/v1`, apiKey: 'unused', maxRetries: 0 })
@@ -12,7 +12,7 @@ export function perform(url, talk) {
 
   async function ask(turn, heard) {
     if (turn.text) messages.push(messageOf(turn))
-    else for (const call of calls) messages.push({ role: 'tool', tool_call_id: call.id, content: talk.results[call.name] })
+    else messages.push(...calls.map((call) => resultMessage(call, talk)))
     const request = requestOf(talk, messages)
     const message = talk.stream ? await streamed(sdk, request, talk, heard) : await whole(sdk, request, heard)
     if (!message) return
@@ -23,13 +23,17 @@ export function perform(url, talk) {
   return converse(ask, talk)
 }
 
-function messageOf(turn) {
+export const resultMessage = (call, talk) => ({
+  role: 'tool', tool_call_id: call.id, content: resultOf(talk, call.arguments),
+})
+
+export function messageOf(turn) {
   if (!turn.image) return { role: 'user', content: turn.text }
   const image = { type: 'image_url', image_url: { url: imageUrl(turn) } }
   return { role: 'user', content: [{ type: 'text', text: turn.text }, image] }
 }
 
-function requestOf(talk, messages) {
+export function requestOf(talk, messages) {
   const request = { model: talk.model, messages, max_completion_tokens: MAX_TOKENS }
   if (talk.tools.length) {
     request.tools = talk.tools.map((tool) => ({
@@ -79,7 +83,7 @@ async function streamed(sdk, request, talk, heard) {
   return message
 }
 
-function hearMessage(heard, message, answer) {
+export function hearMessage(heard, message, answer) {
   heard.reasoning = message.reasoning_content ?? ''
   heard.seal = (message.reasoning_details ?? []).map((detail) => detail.signature ?? detail.data ?? '').join('')
   heard.calls = (message.tool_calls ?? []).map((call) => ({

@@ -3,7 +3,7 @@
 import OpenAI from 'openai'
 import { zodTextFormat } from 'openai/helpers/zod'
 
-import { MAX_TOKENS, Place, converse, hasLeft, hear, imageUrl, require, schemaOf } from './heard.mjs'
+import { MAX_TOKENS, Place, converse, hasLeft, hear, imageUrl, require, resultOf, schemaOf } from './heard.mjs'
 
 export function perform(url, talk) {
   const sdk = new OpenAI({ baseURL: `${url}/v1`, apiKey: 'unused', maxRetries: 0 })
@@ -12,11 +12,7 @@ export function perform(url, talk) {
 
   async function ask(turn, heard) {
     if (turn.text) input.push(messageOf(turn))
-    else {
-      for (const call of calls) {
-        input.push({ type: 'function_call_output', call_id: call.id, output: talk.results[call.name] })
-      }
-    }
+    else input.push(...calls.map((call) => outputOf(call, talk)))
     const request = requestOf(talk, input)
     const answer = talk.stream ? await streamed(sdk, request, talk, heard) : await whole(sdk, request)
     if (!answer) return
@@ -27,6 +23,10 @@ export function perform(url, talk) {
 
   return converse(ask, talk)
 }
+
+const outputOf = (call, talk) => ({
+  type: 'function_call_output', call_id: call.id, output: resultOf(talk, call.arguments),
+})
 
 function messageOf(turn) {
   const content = [{ type: 'input_text', text: turn.text }]

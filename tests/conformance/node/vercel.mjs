@@ -6,7 +6,7 @@ import { createOpenAI } from '@ai-sdk/openai'
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible'
 import { Output, generateText, isStepCount, jsonSchema, streamText, tool } from 'ai'
 
-import { MAX_TOKENS, Place, hasLeft, hear, newHeard, schemaOf, troubleOf } from './heard.mjs'
+import { MAX_TOKENS, Place, hasLeft, hear, newHeard, resultOf, schemaOf, troubleOf } from './heard.mjs'
 
 // Model names here are not known to the providers, so what they would look up is told: that it reasons, and how it is
 // asked for an object. Nothing is stored, so reasoning has to travel in the messages.
@@ -74,7 +74,7 @@ const toolOf = (each, talk) =>
   tool({
     description: each.description,
     inputSchema: jsonSchema(schemaOf(each)),
-    execute: async () => talk.results[each.name],
+    execute: async (args) => resultOf(talk, args),
   })
 
 async function streamed(request, talk, heard) {

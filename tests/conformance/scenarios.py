@@ -55,7 +55,7 @@ def stream(cell: Cell) -> None:
     expect("text", heard.text, HAIKU)
     if cell.hears_events:
         expect("pieces", heard.pieces, len(TOKENS))
-    elif heard.pieces < len(TOKENS) // 2:
+    elif heard.pieces < len(TOKENS) // 4:
         raise Lost(f"{heard.pieces} pieces of {len(TOKENS)} words")
     expect_finish(cell, heard)
 

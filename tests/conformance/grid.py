@@ -20,8 +20,11 @@ from tests.e2e.gateway_process import KINDS, World, world
 
 WORKERS: Final = 4
 
-# Upstreams that take all there is to translate.
-OPTIONS: Final[Mapping[str, Mapping[str, Any]]] = {"truss": {"include_usage": True}}
+# Servers that read earlier reasoning, and count tokens of streams when asked to.
+OPTIONS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "openai": {"profile": "sglang"},
+    "truss": {"profile": "sglang", "include_usage": True},
+}
 
 
 class Verdict(StrEnum):

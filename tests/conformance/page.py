@@ -31,7 +31,8 @@ A ✅ is earned by content, not by the absence of an exception: texts, arguments
 reasons are compared with what the upstream said, and the upstream tells what it was sent. The Python SDKs validate
 strictly (`_strict_response_validation`), streams go through the SDKs' own helpers and have to add up to their final
 objects, `ai` validates with its own schemas. Every cell but *stream*, *whole*, *error mid-stream* and *cancel* is
-played twice: streamed and whole. Columns are upstreams, simulated: each speaks its dialect as `triglot simulate` does.
+played twice: streamed and whole. Columns are upstreams, simulated: each speaks its dialect as `triglot simulate` does;
+those of OpenAI Chat and Truss are told to be servers that read earlier reasoning (`profile: sglang`).
 """
 
 

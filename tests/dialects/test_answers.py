@@ -105,6 +105,24 @@ def test_an_openai_message_without_text_is_null_with_calls_and_empty_without() -
         assert ("tool_calls" in body["choices"][0]["message"]) is bool(blocks)
 
 
+def test_an_openai_message_has_the_seals_of_its_reasoning_beside_the_text() -> None:
+    """mapping.md §6.2: a client that brings its message back brings the signature back too, also of a whole answer."""
+    seal, hidden = OpaqueValue("anthropic", "S"), OpaqueValue("anthropic", "D")
+    blocks = [
+        Block(BlockKind.REASONING, "Hm.", signature=seal),
+        Block(BlockKind.REASONING, "Bare."),
+        Block(BlockKind.REDACTED, payload=hidden),
+        Block(BlockKind.TEXT, "Yes"),
+    ]
+    body = DIALECTS["openai"].dump(Response(Start(), blocks, Finish(Reason.STOP)), asked("openai"), STAMP)
+    message = body["choices"][0]["message"]
+    assert message["reasoning_content"] == "Hm.Bare."
+    assert message["reasoning_details"] == [
+        {"type": "reasoning.text", "text": "", "signature": "S", "format": "anthropic-claude-v1", "index": 0},
+        {"type": "reasoning.encrypted", "data": "D", "format": "anthropic-claude-v1", "index": 2},
+    ]
+
+
 # -- what is compared ------------------------------------------------------------------------------------------------
 
 

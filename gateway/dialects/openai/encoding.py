@@ -9,6 +9,7 @@ import orjson
 
 from gateway.dialects.base import Json, Stamp
 from gateway.dialects.openai.failures import error_frame
+from gateway.dialects.openai.reasoning import FORMATS
 from gateway.neutral import events as ev
 from gateway.neutral import request as rq
 from gateway.neutral.events import BlockKind, Reason
@@ -101,7 +102,7 @@ class Encoder:
             case ev.BlockStop():
                 return self._block_stop()
             case ev.ReasoningSignature():
-                return self._signature(event.value)
+                return self._detail(_signed(event.value))
             case ev.Citation():
                 return b""
             case ev.Finish():
@@ -126,7 +127,7 @@ class Encoder:
             self._reasonings += 1
         if event.kind is BlockKind.REDACTED and isinstance(event.payload, rq.OpaqueValue):
             self._reasonings += 1
-            return self._details({"type": "reasoning.encrypted", "data": event.payload.data}, event.payload)
+            return self._detail(_encrypted(event.payload))
         if event.kind is not BlockKind.TOOL:
             return b""
         self._calls += 1
@@ -141,12 +142,8 @@ class Encoder:
         self._call_is_empty = False
         return self._tool_delta({"index": self._calls, "function": {"arguments": "{}"}})
 
-    def _signature(self, value: rq.OpaqueValue) -> bytes:
-        return self._details({"type": "reasoning.text", "text": "", "signature": value.data}, value)
-
-    def _details(self, detail: Json, value: rq.OpaqueValue) -> bytes:
-        detail |= {"format": _FORMATS.get(value.format, value.format), "index": self._reasonings}
-        return self._delta({"reasoning_details": [detail]})
+    def _detail(self, detail: Json) -> bytes:
+        return self._delta({"reasoning_details": [{**detail, "index": self._reasonings}]})
 
     def _learn(self, usage: ev.Usage | None) -> None:
         if usage is not None:
@@ -161,7 +158,17 @@ class Encoder:
         return sse.write(orjson.dumps({**self._head, "choices": [], "usage": dump_usage(usage)}))
 
 
-_FORMATS: Final = {"anthropic": "anthropic-claude-v1"}
+def _signed(value: rq.OpaqueValue) -> Json:
+    """A seal without the text it seals, which is in `reasoning_content` (mapping.md §6.2)."""
+    return {"type": "reasoning.text", "text": "", "signature": value.data, "format": _format(value)}
+
+
+def _encrypted(value: rq.OpaqueValue) -> Json:
+    return {"type": "reasoning.encrypted", "data": value.data, "format": _format(value)}
+
+
+def _format(value: rq.OpaqueValue) -> str:
+    return FORMATS.get(value.format, value.format)
 
 
 def dump_usage(usage: ev.Usage) -> Json:
@@ -191,6 +198,8 @@ def dump(response: Response, request: rq.Request, stamp: Stamp) -> Json:
     }
     if reasoning:
         message["reasoning_content"] = reasoning
+    if details := _details(response):
+        message["reasoning_details"] = details
     if calls:
         message["tool_calls"] = calls
     finish = _REASONS[response.finish.reason]
@@ -205,6 +214,18 @@ def dump(response: Response, request: rq.Request, stamp: Stamp) -> Json:
     if response.usage is not None and response.usage.output is not None:
         body["usage"] = dump_usage(response.usage)
     return body
+
+
+def _details(response: Response) -> list[Json]:
+    """The seals of reasoning, numbered as a stream numbers them: by blocks of reasoning, sealed or not."""
+    thoughts = [block for block in response.blocks if block.kind in (BlockKind.REASONING, BlockKind.REDACTED)]
+    details: list[Json] = []
+    for index, block in enumerate(thoughts):
+        if block.signature is not None:
+            details.append({**_signed(block.signature), "index": index})
+        elif isinstance(block.payload, rq.OpaqueValue):
+            details.append({**_encrypted(block.payload), "index": index})
+    return details
 
 
 def _dump_call(block: Block) -> Json:

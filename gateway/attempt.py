@@ -196,7 +196,7 @@ class Attempt:
     async def _take_whole(self, answer: Answer, *, passes: bool) -> None:
         body = await answer.read(self._settings.max_answer)
         try:
-            value = orjson.loads(body)
+            value = self._dialect.skim(body) if passes else orjson.loads(body)
         except orjson.JSONDecodeError as error:
             raise Malformed(f"the upstream's answer of {len(body)} bytes is not JSON") from error
         if passes:

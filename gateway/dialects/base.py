@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
+import orjson
+
 from gateway.dialects.sealing import Sealer
 from gateway.errors import GatewayError, UpstreamError
 from gateway.neutral.events import Event
@@ -254,6 +256,8 @@ class Dialect:
     ending: str = ""
     """How the path of a call ends at an upstream of this dialect; the longest that fits names it, so that an empty one
     takes what is left."""
+    skim: Callable[[bytes], Any] = orjson.loads
+    """A body for `observe`, decoded as far as that reads it. Raises JSONDecodeError."""
     counts: Counting | None = None
     relayed: tuple[Dialect, ...] = ()
     """Further calls of this API that are passed to upstreams of the same API as they are, and never translated: this

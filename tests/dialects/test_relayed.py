@@ -117,6 +117,41 @@ def test_embeddings_are_noticed_by_their_usage() -> None:
     assert embeddings.load({"data": []}, Options()) == [Start()]
 
 
+def vectors(count: int, **more: Any) -> bytes:
+    """An answer of about 9 KB a vector, in the order that servers send."""
+    data = [{"object": "embedding", "index": index, "embedding": [0.123456] * 1000} for index in range(count)]
+    return orjson.dumps({"object": "list", "data": data, "model": "m", **more})
+
+
+DETAILED = {"prompt_tokens": 3, "total_tokens": 3, "prompt_tokens_details": {"cached_tokens": 1}}
+
+
+@pytest.mark.parametrize("count", [1, 20])
+@pytest.mark.parametrize("usage", [{"prompt_tokens": 3, "total_tokens": 3}, DETAILED])
+def test_a_large_answer_is_noticed_as_a_small_one_is(count: int, usage: dict[str, Any]) -> None:
+    body = vectors(count, usage=usage)
+    assert embeddings.load(embeddings.skim(body), Options()) == embeddings.load(orjson.loads(body), Options())
+
+
+def test_the_vectors_of_a_large_answer_are_not_read() -> None:
+    body = vectors(20, usage=DETAILED).replace(b"0.123456", b"0.12x456")
+    assert embeddings.skim(body) == {"data": [], "usage": DETAILED}
+
+
+@pytest.mark.parametrize(
+    "unusual", [vectors(20), vectors(20, usage=None), b'{"usage":{"prompt_tokens":3},' + vectors(20)[1:]]
+)
+def test_a_large_answer_that_looks_unusual_is_read_whole(unusual: bytes) -> None:
+    assert embeddings.skim(unusual) == orjson.loads(unusual)
+
+
+def test_a_large_answer_that_was_cut_is_not_taken_for_whole() -> None:
+    body = vectors(20, usage=DETAILED)
+    for end in (*range(70_000, len(body) - 1, 997), *range(len(body) - 200, len(body) - 1)):
+        with pytest.raises(orjson.JSONDecodeError):
+            embeddings.skim(body[:end])
+
+
 @pytest.mark.parametrize("body", [[], "x", {}, {"data": {}, "choices": 7}, {"choices": [7]}, {"error": "no"}])
 def test_a_body_that_is_no_answer_is_the_upstreams_fault(body: Any) -> None:
     with pytest.raises(GatewayError):

@@ -331,7 +331,7 @@ def test_parts_know_where_they_stood() -> None:
 def test_unknown_fields_are_kept_for_their_own_dialect() -> None:
     unknown: Json = {"model": "demo", "messages": [{**USER, "cookie": 1}], "guided_json": {}, "store": None}
     assert parse("openai", unknown).extras == {"openai": {"messages.cookie": 1, "guided_json": {}}}
-    assert parse("anthropic", message(container="c")).extras == {"anthropic": {"container": "c"}}
+    assert parse("anthropic", message(mcp_servers=[])).extras == {"anthropic": {"mcp_servers": []}}
     assert parse("truss", predict(beam_width=2)).extras == {"truss": {"beam_width": 2}}
 
 

@@ -2,20 +2,92 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from gateway.dialects.turns import MidSystem
+
+ProfileName = Literal[
+    "generic",
+    "anthropic",
+    "anthropic-legacy",
+    "baseten",
+    "deepseek",
+    "llamacpp",
+    "ollama",
+    "openrouter",
+    "sglang",
+    "vllm",
+]
+ThinkingStyle = Literal["adaptive", "budget", "none"]
+"""How a server is told to think: as deep as an effort says, up to a budget of tokens, or not at all."""
+Version = Literal["2023-06-01", "2026-10-21"]
+SAMPLING_VERSION: Final[Version] = "2023-06-01"
+"""The last version that takes sampling fields; later ones refuse them even at their defaults."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Features:
+    """What a server accepts."""
+
+    thinking: ThinkingStyle = "budget"
+    structured_output: bool = False
+    """`output_config.format`; without it a schema is asked for as a tool (mapping.md §5.4)."""
+    strict_tools: bool = False
+    prefill: bool = False
+    """A last message of the assistant, to be continued (mapping.md §4.5)."""
+    mid_system: MidSystem = "user"
+    sampling: bool = True
+    both_sampling: bool = True
+    """`temperature` and `top_p` in one request."""
+    name_limit: int = 128
+    """Characters of a tool's name."""
+    max_output: int | None = None
+    """Tokens of an answer at most; keeps the default of `max_tokens` below it."""
+    image_urls: bool = True
+    """Images by address; without it only their data."""
+
+
+PROFILES: Final[Mapping[str, Features]] = {
+    "generic": Features(),
+    "anthropic": Features(thinking="adaptive", structured_output=True, strict_tools=True, sampling=False),
+    "anthropic-legacy": Features(prefill=True, both_sampling=False, name_limit=64),
+    "baseten": Features(),
+    "deepseek": Features(image_urls=False),
+    "llamacpp": Features(prefill=True),
+    "ollama": Features(image_urls=False),
+    "openrouter": Features(),
+    "sglang": Features(),
+    "vllm": Features(),
+}
+"""Named sets of features: Anthropic's own models from the 4.6 generation on, those before it, and other servers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """What an operator may set for an upstream of this dialect.
 
+    `profile`: the kind of server, which settles what it accepts; each feature may be set on its own too.
     `version`: the `anthropic-version` sent. `max_tokens`: sent when the client set none, which this API demands.
     """
 
-    version: str = "2023-06-01"
+    profile: ProfileName = "generic"
+    version: Version = SAMPLING_VERSION
     max_tokens: int = 8192
+    thinking: ThinkingStyle | None = None
+    structured_output: bool | None = None
+    strict_tools: bool | None = None
+    prefill: bool | None = None
+    mid_system: MidSystem | None = None
+    sampling: bool | None = None
+    both_sampling: bool | None = None
+    name_limit: int | None = None
+    max_output: int | None = None
+    image_urls: bool | None = None
 
-
-SAMPLING_VERSION: Final = "2023-06-01"
-"""The last version that takes sampling fields; later ones refuse them even at their defaults."""
+    @property
+    def features(self) -> Features:
+        """The profile's, with what was set beside it."""
+        set_here = {name: value for name in Features.__slots__ if (value := getattr(self, name)) is not None}
+        return replace(PROFILES[self.profile], **set_here)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from gateway.dialects import anthropic, openai, truss
+from gateway.dialects import anthropic, openai, responses, truss
 from gateway.dialects.base import Dialect
 
 DIALECTS: Final[Mapping[str, Dialect]] = {
-    dialect.name: dialect for dialect in (anthropic.DIALECT, truss.DIALECT, openai.DIALECT)
+    dialect.name: dialect for dialect in (anthropic.DIALECT, truss.DIALECT, responses.DIALECT, openai.DIALECT)
 }
 """By name, in the order in which they are asked whose an unknown path is; the last takes what is left."""
 

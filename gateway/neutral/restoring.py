@@ -100,7 +100,7 @@ class Restorer:
         tool = self._restoration.tools.get(start.name)
         if tool is None:
             return start
-        if tool.kind == "custom":
+        if tool.kind == "custom" and start.call_kind != "custom":  # a server that knows such tools wraps nothing
             self._custom = []
         return replace(start, name=tool.name, namespace=tool.namespace, call_kind=tool.kind)
 

@@ -1,0 +1,50 @@
+"""OpenAI Responses (`protocol/openai-responses.md`), without state: as server, as client, streamed and whole."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gateway.dialects.base import Dialect, Path, same_form
+from gateway.dialects.responses.decoding import Decoder, load
+from gateway.dialects.responses.encoding import Encoder
+from gateway.dialects.responses.failures import dump_error, load_error
+from gateway.dialects.responses.options import Options
+from gateway.dialects.responses.output import dump
+from gateway.dialects.responses.parsing import parse
+from gateway.dialects.responses.rendering import forward, render
+
+_PATH: Final = "/v1/responses"
+
+
+def _owns(path: str) -> bool:
+    return path == _PATH or path.startswith((_PATH + "/", "/v1/conversations"))
+
+
+DIALECT: Final = Dialect(
+    name="responses",
+    paths=(Path(_PATH),),
+    owns=_owns,
+    parse=parse,
+    render=render,
+    forward=forward,
+    encoder=Encoder,
+    decoder=Decoder,
+    dump=dump,
+    load=load,
+    observe=load,
+    passes=same_form,
+    dump_error=dump_error,
+    load_error=load_error,
+    options=Options,
+    auth="bearer",
+    passed_on=("retry-after", "x-ratelimit-", "openai-processing-ms", "openai-version"),
+    lossy=(
+        ("stored state: previous_response_id, conversation, prompt, background, item references", "refused"),
+        ("stop sequences, seed, penalties, logit_bias and other sampling fields", "dropped, and named"),
+        ("the stop sequence that matched", "status completed"),
+        ("pause_turn", "status completed"),
+        ("calls of other vendors' hosted tools", "dropped"),
+        ("citations without a web address", "dropped"),
+        ("is_error of a tool result", "the text begins with `Error: `"),
+    ),
+)

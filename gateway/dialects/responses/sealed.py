@@ -1,0 +1,51 @@
+"""Reasoning items in sealed form: OpenAI's own, and those that carry what another vendor sealed (mapping.md §6.3).
+
+OpenAI takes its encrypted reasoning back only under the item id it gave it, so that the two are one value here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+import orjson
+
+from gateway.dialects.sealing import NONE, Sealer
+from gateway.neutral.request import OpaqueValue, Part, Reasoning, RedactedReasoning
+
+FORMAT: Final = "openai-encrypted"
+_REDACTED: Final = "redacted:"
+"""In front of a format inside our token: the block itself was sealed, not signed."""
+
+
+def join_item(item_id: str, encrypted: str, origin: str = "") -> OpaqueValue:
+    """The encrypted content of an upstream's reasoning item, with the id it belongs to."""
+    return OpaqueValue(FORMAT, orjson.dumps([item_id, encrypted]).decode(), origin)
+
+
+def split_item(value: OpaqueValue) -> tuple[str, str]:
+    """Id and encrypted content; as empty texts where the value holds no such pair."""
+    try:
+        item_id, encrypted = orjson.loads(value.data)
+    except (orjson.JSONDecodeError, ValueError, TypeError):
+        return "", ""
+    return (item_id, encrypted) if isinstance(item_id, str) and isinstance(encrypted, str) else ("", "")
+
+
+def seal(sealer: Sealer, origin: str, value: OpaqueValue | None, *, is_redacted: bool = False) -> str:
+    """The `encrypted_content` that a client gets and gives back."""
+    if value is not None and is_redacted:
+        value = replace(value, format=_REDACTED + value.format)
+    return sealer.seal(origin or NONE, value)
+
+
+def read_reasoning(text: str, item_id: str, encrypted: str, sealer: Sealer, *, is_summary: bool, where: str) -> Part:
+    """The part that a reasoning item of a client's history is."""
+    if not encrypted:
+        return Reasoning(text, None, is_summary, where=where)
+    value = sealer.open(encrypted)
+    if value is None:
+        value = join_item(item_id, encrypted)
+    elif value.format.startswith(_REDACTED):
+        return RedactedReasoning(replace(value, format=value.format.removeprefix(_REDACTED)), where=where)
+    return Reasoning(text, value, is_summary, where=where)

@@ -38,7 +38,7 @@ from tests.dialects.cases import (
     transcribe,
     whole,
 )
-from tests.dialects.wire_grammar import check_anthropic, check_openai
+from tests.dialects.wire_grammar import check_anthropic, check_openai, check_responses
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -89,6 +89,7 @@ def test_emitted_streams_obey_the_grammar_of_their_dialect(case: Case) -> None:
     end = "done" if case.is_success else "error"
     assert check_openai(case.output("openai"), include_usage=True) == end
     assert check_anthropic(case.output("anthropic")) == end
+    assert check_responses(case.output("responses")) == end
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -100,7 +101,7 @@ def test_a_client_that_did_not_ask_for_usage_sees_none(case: Case) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_one_write_says_the_same_as_many(case: Case) -> None:
-    for client in ("openai", "anthropic"):
+    for client in ("openai", "anthropic", "responses"):
         assert encode_at_once(client, case.events) == case.output(client)
 
 
@@ -110,6 +111,7 @@ def test_a_failure_is_told_and_never_looks_like_an_end(case: Case) -> None:
     if case.is_success:
         assert case.output("openai").endswith(b"\n\ndata: [DONE]\n\n")
         assert case.output("anthropic").endswith(b'\n\nevent: message_stop\ndata: {"type":"message_stop"}\n\n')
+        assert re.search(rb"\n\nevent: response\.(completed|incomplete)\n[^\n]+\n\n\Z", case.output("responses"))
     else:
         assert_is_told(case.events)
 
@@ -171,22 +173,25 @@ def complete_from(case: Case) -> int:
 
 
 def is_last(case: Case, data: bytes) -> bool:
-    """openai-chat.md §5 and anthropic-messages.md §7: what makes a stream complete (mapping.md §9.1)."""
+    """openai-chat.md §5, anthropic-messages.md §7, openai-responses.md §5: what makes a stream complete."""
     if data == b"[DONE]":
         return case.is_success
     if not data.endswith(b"}"):
         return False
     body = orjson.loads(data)
+    if case.wire == "responses":
+        return body.get("type") in ("response.completed", "response.incomplete", "response.done")
     if case.wire == "anthropic":
         return body.get("type") == "message_delta" and body["delta"].get("stop_reason") is not None
     return any(choice.get("finish_reason") not in (None, "abort") for choice in body.get("choices", ()))
 
 
 def assert_is_told(told: list[Event]) -> None:
-    """To OpenAI and Anthropic clients in an error frame, to raw text by its end."""
-    openai, anthropic = encode("openai", told), encode("anthropic", told)
+    """In an error frame or a failed response, to raw text by its end (pitfall 118)."""
+    openai, anthropic, responses = encode("openai", told), encode("anthropic", told), encode("responses", told)
     assert check_openai(openai, include_usage=True) == "error"
     assert check_anthropic(anthropic) == "error"
+    assert check_responses(responses) == "error"
     assert b"[DONE]" not in openai
     assert b"message_stop" not in anthropic
     assert b"message_delta" not in anthropic
@@ -241,7 +246,7 @@ def relayable(case: Case) -> bytes:
     if case.wire == "jsonl":
         return data
     for frame in re.finditer(rb"(?s).*?(?:\r\n\r\n|\n\n|\Z)", data):
-        if b"[DONE]" in frame[0] or b'"message_stop"' in frame[0]:
+        if _TERMINATOR.search(frame[0]):
             return data[: frame.end()] if case.is_success else data[: frame.start()]
         if is_error(frame[0]):
             return data[: frame.start()]
@@ -250,8 +255,14 @@ def relayable(case: Case) -> bytes:
     return data if data.endswith(b"\n\n") else data + b"\n\n"
 
 
+_TERMINATOR = re.compile(rb'\[DONE\]|"message_stop"|"type":"response\.(?:completed|incomplete|done)"')
+
+
 def is_error(frame: bytes) -> bool:
-    return any(mark in frame for mark in (b'"error":{', b'"object":"error"', b'"finish_reason":"abort"'))
+    return any(mark in frame for mark in (b'"error":{', b'"object":"error"', b'"finish_reason":"abort"', _FLAT_ERROR))
+
+
+_FLAT_ERROR = b'"type":"error"'
 
 
 def whole_characters(data: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Independent readers of the streams we emit, from `openai-chat.md` §5 and `anthropic-messages.md` §7 alone.
+"""Independent readers of the streams we emit, from the vendors' grammars as `protocol/` has them, alone.
 
 Each returns how the stream ended, `done` or `error`, and fails with AssertionError on anything its grammar forbids.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 import orjson
+
+from tests.dialects.responses_grammar import ResponsesChecker
 
 Json = dict[str, Any]
 
@@ -24,6 +26,15 @@ def check_openai(data: bytes, *, include_usage: bool) -> str:
 def check_anthropic(data: bytes) -> str:
     """`message_start (ping | block)* message_delta message_stop`, or any beginning of it and an error event."""
     checker = _Messages()
+    for frame in _frames(data):
+        checker.take(frame)
+    assert checker.phase in ("done", "error"), checker.phase
+    return checker.phase
+
+
+def check_responses(data: bytes) -> str:
+    """`created in_progress item* (completed | incomplete)`, or any beginning of it and `failed`."""
+    checker = ResponsesChecker()
     for frame in _frames(data):
         checker.take(frame)
     assert checker.phase in ("done", "error"), checker.phase

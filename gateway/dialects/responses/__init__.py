@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from typing import Final
 
-from gateway.dialects.base import Dialect, Path, same_form
+from gateway.dialects.base import Dialect, Path, Sample, same_form
 from gateway.dialects.responses.decoding import Decoder, load
 from gateway.dialects.responses.encoding import Encoder
 from gateway.dialects.responses.failures import dump_error, load_error
 from gateway.dialects.responses.options import Options
 from gateway.dialects.responses.output import dump
 from gateway.dialects.responses.parsing import parse
-from gateway.dialects.responses.rendering import forward, render
-
-_PATH: Final = "/v1/responses"
+from gateway.dialects.responses.rendering import PATH, forward, render
+from gateway.dialects.responses.sealed import FORMAT
+from gateway.dialects.responses.siblings import ABSENT, COUNTS, SERVED
 
 
 def _owns(path: str) -> bool:
-    return path == _PATH or path.startswith((_PATH + "/", "/v1/conversations"))
+    return path == SERVED or path.startswith((SERVED + "/", "/v1/conversations"))
 
 
 DIALECT: Final = Dialect(
     name="responses",
-    paths=(Path(_PATH),),
+    paths=(Path(SERVED),),
     owns=_owns,
     parse=parse,
     render=render,
@@ -38,6 +38,15 @@ DIALECT: Final = Dialect(
     options=Options,
     auth="bearer",
     passed_on=("retry-after", "x-ratelimit-", "openai-processing-ms", "openai-version"),
+    absent=ABSENT,
+    ending=PATH,
+    counts=COUNTS,
+    seals=FORMAT,
+    sample=Sample(
+        "OpenAI Responses",
+        SERVED,
+        {"model": "{model}", "input": "Write a haiku about the ocean.", "stream": True},
+    ),
     lossy=(
         ("stored state: previous_response_id, conversation, prompt, background, item references", "refused"),
         ("stop sequences, seed, penalties, logit_bias and other sampling fields", "dropped, and named"),

@@ -79,10 +79,8 @@ class Conversation:
     def _reasoning(self, item: Fields) -> rq.Part:
         summary = "\n\n".join(item.each("summary", _text_of))
         content = "\n\n".join(item.each("content", _text_of))
-        item_id, encrypted = item.string("id") or "", item.string("encrypted_content") or ""
-        return read_reasoning(
-            content or summary, item_id, encrypted, self._sealer, is_summary=not content, where=item.path
-        )
+        encrypted = item.string("encrypted_content") or ""
+        return read_reasoning(content or summary, encrypted, self._sealer, is_summary=not content, where=item.path)
 
     def _other(self, kind: str, item: Fields) -> None:
         if not kind:
@@ -205,7 +203,7 @@ _RESULT_READERS: Final[Mapping[str, Callable[[Fields], rq.Part]]] = {
 }
 _LOCAL_RESULTS: Final = ("local_shell_call_output", "shell_call_output", "apply_patch_call_output")
 _IDENTIFIED: Final = (
-    *("item_reference", "reasoning", "local_shell_call", "shell_call", "apply_patch_call"),
+    *("item_reference", "local_shell_call", "shell_call", "apply_patch_call"),
     *_LOCAL_RESULTS,
 )
 """Items whose `id` means something; that of any other only names it in a store we don't have."""

@@ -33,19 +33,22 @@ def split_item(value: OpaqueValue) -> tuple[str, str]:
 
 
 def seal(sealer: Sealer, origin: str, value: OpaqueValue | None, *, is_redacted: bool = False) -> str:
-    """The `encrypted_content` that a client gets and gives back."""
+    """The `encrypted_content` that a client gets and gives back: this API's own as it is, any other in a token."""
+    if value is not None and value.format == FORMAT and not value.origin:
+        return value.data
     if value is not None and is_redacted:
         value = replace(value, format=_REDACTED + value.format)
     return sealer.seal(origin or NONE, value)
 
 
-def read_reasoning(text: str, item_id: str, encrypted: str, sealer: Sealer, *, is_summary: bool, where: str) -> Part:
-    """The part that a reasoning item of a client's history is."""
+def read_reasoning(text: str, encrypted: str, sealer: Sealer, *, is_summary: bool, where: str) -> Part:
+    """The part that a reasoning item of a client's history is. What this API sealed itself needs no id here: it goes
+    nowhere else than to an upstream of this API, which gets the item as it is."""
     if not encrypted:
         return Reasoning(text, None, is_summary, where=where)
     value = sealer.open(encrypted)
     if value is None:
-        value = join_item(item_id, encrypted)
+        value = OpaqueValue(FORMAT, encrypted)
     elif value.format.startswith(_REDACTED):
         return RedactedReasoning(replace(value, format=value.format.removeprefix(_REDACTED)), where=where)
     return Reasoning(text, value, is_summary, where=where)

@@ -36,7 +36,12 @@ STAMP: Final = Stamp("000000000000000000000001", 1700000000)
 SEED: Final = "seed"
 """What ids of calls that come without one are made of."""
 CLIENTS: Final = tuple(DIALECTS)
-OUTPUTS: Final = {"openai": "openai.sse", "anthropic": "anthropic.sse", "responses": "responses.sse", "truss": "truss.txt"}
+OUTPUTS: Final = {
+    "openai": "openai.sse",
+    "anthropic": "anthropic.sse",
+    "responses": "responses.sse",
+    "truss": "truss.txt",
+}
 _ABORTED: Final = "\n<aborted: {}>\n"
 _NAMES: Final = {**vars(events), **vars(errors), **vars(request)}
 

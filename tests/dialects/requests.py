@@ -26,7 +26,11 @@ def predict(**fields: Any) -> Json:
     return {"prompt": "Hi"} | fields
 
 
-BODIES = {"openai": chat, "anthropic": message, "truss": predict}
+def response(**fields: Any) -> Json:
+    return {"model": "demo", "input": "Hi"} | fields
+
+
+BODIES = {"openai": chat, "anthropic": message, "responses": response, "truss": predict}
 
 
 def chat_tool(name: str = "get_weather", **fields: Any) -> Json:
@@ -35,6 +39,10 @@ def chat_tool(name: str = "get_weather", **fields: Any) -> Json:
 
 def message_tool(name: str = "get_weather", **fields: Any) -> Json:
     return {"name": name, "description": "Weather", "input_schema": WEATHER} | fields
+
+
+def response_tool(name: str = "get_weather", **fields: Any) -> Json:
+    return {"type": "function", "name": name, "description": "Weather", "parameters": WEATHER} | fields
 
 
 def chat_call(id_: str, name: str, arguments: str) -> Json:

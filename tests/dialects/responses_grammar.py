@@ -18,7 +18,7 @@ _CONTENT: Final = {
     "custom_tool_call_input": ("input", "", "custom_tool_call"),
 }
 _PREFIXES: Final = {"message": "msg_", "reasoning": "rs_", "function_call": "fc_", "custom_tool_call": "ctc_"}
-_EMPTY: Final = {
+_EMPTY: Final[dict[str, Json]] = {
     "message": {"role": "assistant", "status": "in_progress", "content": []},
     "reasoning": {"summary": []},
     "function_call": {"arguments": "", "status": "in_progress"},

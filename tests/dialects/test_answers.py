@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -13,23 +14,34 @@ import orjson
 import pytest
 from anthropic.types import Message, RawMessageDeltaEvent
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from openai.types.responses import ResponseCompletedEvent, ResponseFailedEvent, ResponseIncompleteEvent
 
 from gateway.dialects import DIALECTS
-from gateway.errors import UpstreamError
-from gateway.neutral.events import BlockKind, Event, Finish, Reason, Start
+from gateway.dialects.sealing import FOREIGN, Sealer
+from gateway.errors import Kind, UpstreamError
+from gateway.neutral.events import BlockKind, Event, Failed, Finish, Reason, Start
 from gateway.neutral.request import OpaqueValue
 from gateway.neutral.response import Block, Response, fold
 from tests.dialects.cases import CASES, STAMP, Case, asked, dump, sequence
 
+LOSSES: dict[str, Callable[[Response], Response]] = {
+    "openai": lambda answer: read_by_openai(answer),
+    "anthropic": lambda answer: read_by_anthropic(answer),
+    "responses": lambda answer: read_by_responses(answer),
+}
 SUCCESSES = [case for case in CASES if case.is_success]
 FAILURES = [case for case in CASES if not case.is_success]
+WITHOUT_FREE_TEXT = [
+    case for case in SUCCESSES if all(block.call_kind != "custom" for block in fold(case.events).blocks)
+]
+"""What may come to Anthropic's clients: they have no tools that take free text."""
 WITHOUT_TOOLS = [case for case in SUCCESSES if all(block.kind != "tool" for block in fold(case.events).blocks)]
 
 
 # -- one answer, two forms -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("client", ["openai", "anthropic"])
+@pytest.mark.parametrize("client", LOSSES)
 @pytest.mark.parametrize("case", SUCCESSES, ids=str)
 def test_a_whole_answer_says_what_its_stream_says(case: Case, client: str) -> None:
     dialect = DIALECTS[client]
@@ -40,7 +52,7 @@ def test_a_whole_answer_says_what_its_stream_says(case: Case, client: str) -> No
     assert essence(whole, has_usage=is_counted(case)) == spelled(expected, has_usage=is_counted(case))
 
 
-@pytest.mark.parametrize("client", ["openai", "anthropic"])
+@pytest.mark.parametrize("client", LOSSES)
 @pytest.mark.parametrize("case", SUCCESSES, ids=str)
 def test_a_client_reads_what_was_said_up_to_what_its_dialect_loses(case: Case, client: str) -> None:
     """`Decoder` undoes `Encoder`, and `load` undoes `dump` (the test above)."""
@@ -140,13 +152,28 @@ def spelled(answer: Response, *, has_usage: bool) -> dict[str, Any]:
     """What an answer says: blocks, reason and counts, but not ids and times, which are each side's own."""
     usage = answer.usage
     told: dict[str, Any] = {
-        "blocks": [(b.kind, argument_object(b), b.id, b.name, b.payload, b.signature) for b in answer.blocks],
+        "blocks": [
+            (b.kind, argument_object(b), b.id, b.name, opened(b.payload), opened(b.signature)) for b in answer.blocks
+        ],
         "citations": [c.citation for block in answer.blocks for c in block.citations],
         "finish": (answer.finish.reason, answer.finish.stop_sequence),
     }
     if has_usage and usage is not None:
         told["usage"] = (usage.input, usage.output, usage.cache_read or 0, usage.cache_write or 0, usage.reasoning or 0)
     return told
+
+
+def opened(value: Any) -> Any:
+    """What a seal holds: a token of the gateway's is as good as what is in it."""
+    if not isinstance(value, OpaqueValue):
+        return value
+    data = value.data
+    if value.format == "openai-encrypted" and data.startswith("["):
+        _, data = orjson.loads(data)
+    inside = Sealer().open(data)
+    if inside is None or inside == FOREIGN:
+        return value.format, data
+    return inside.format.removeprefix("redacted:"), opened(inside)[1]
 
 
 def argument_object(block: Block) -> Any:
@@ -162,7 +189,11 @@ def argument_object(block: Block) -> Any:
 
 def read_by_openai(answer: Response) -> Response:
     """What LOSSY says of OpenAI, as a rule: no seals, no citations, no foreign blocks, fewer reasons, one text."""
-    blocks = [replace(b, signature=None, citations=[]) for b in answer.blocks if b.kind not in _UNKNOWN_TO_OPENAI]
+    blocks = [
+        replace(b, signature=None, citations=[])
+        for b in answer.blocks
+        if b.kind not in _UNKNOWN_TO_OPENAI and (b.text or b.kind is not BlockKind.REASONING)
+    ]
     tools = [b for b in blocks if b.kind is BlockKind.TOOL]
     reasons = {
         Reason.STOP_SEQUENCE: Reason.TOOL_CALLS if tools else Reason.STOP,
@@ -190,7 +221,6 @@ def as_it_is(answer: Response) -> Response:
     return answer
 
 
-WHOLE = {"openai": as_one_message, "anthropic": as_it_is}
 _UNKNOWN_TO_OPENAI = (BlockKind.REDACTED, BlockKind.OPAQUE)
 
 
@@ -201,7 +231,7 @@ def read_by_anthropic(answer: Response) -> Response:
         if b.kind is BlockKind.REFUSAL
         else replace(b, signature=b.signature or OURS)
         if b.kind is BlockKind.REASONING
-        else b
+        else replace(b, citations=[c for c in b.citations if c.dialect == "anthropic"])
         for b in answer.blocks
     ]
     reasons = {Reason.CONTENT_FILTER: Reason.REFUSAL}
@@ -210,7 +240,27 @@ def read_by_anthropic(answer: Response) -> Response:
 
 
 OURS = OpaqueValue("anthropic", "gw1.eyJvIjoiZ2F0ZXdheSIsImYiOiJub25lIn0")
-LOSSES = {"openai": read_by_openai, "anthropic": read_by_anthropic}
+
+
+def read_by_responses(answer: Response) -> Response:
+    """What LOSSY says of Responses: no foreign blocks or citations, sealed thoughts without text, fewer reasons."""
+    blocks = [
+        replace(b, kind=BlockKind.REASONING, payload=None, signature=b.payload)
+        if b.kind is BlockKind.REDACTED and isinstance(b.payload, OpaqueValue)
+        else replace(b, citations=[c for c in b.citations if c.dialect == "responses"])
+        for b in answer.blocks
+        if b.kind is not BlockKind.OPAQUE
+    ]
+    has_refusal = any(b.kind is BlockKind.REFUSAL for b in blocks)
+    has_calls = any(b.kind is BlockKind.TOOL for b in blocks)
+    complete = Reason.REFUSAL if has_refusal else Reason.TOOL_CALLS if has_calls else Reason.STOP
+    incomplete = {Reason.CONTEXT_WINDOW: Reason.LENGTH}
+    reason = incomplete.get(answer.finish.reason, answer.finish.reason)
+    is_cut = reason in (Reason.LENGTH, Reason.CONTENT_FILTER)
+    return replace(answer, blocks=blocks, finish=Finish(reason if is_cut else complete))
+
+
+WHOLE = {"openai": as_one_message, "anthropic": as_it_is, "responses": as_it_is}
 
 
 # -- the official SDKs -----------------------------------------------------------------------------------------------
@@ -309,7 +359,7 @@ def test_anthropics_sdk_takes_every_event_and_every_whole_answer(
     assert isinstance(whole, Message)
 
 
-@pytest.mark.parametrize("case", SUCCESSES, ids=str)
+@pytest.mark.parametrize("case", WITHOUT_FREE_TEXT, ids=str)
 def test_anthropics_stream_helper_builds_the_whole_answer(
     case: Case, message_sdk: anthropic.Anthropic, answers: Answers
 ) -> None:
@@ -327,6 +377,40 @@ def _content(block: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in block.items() if value is not None and name != "parsed_output"}
 
 
+@pytest.mark.parametrize("case", SUCCESSES, ids=str)
+def test_openais_sdk_takes_every_response_event_and_every_whole_response(
+    case: Case, chat_sdk: openai.OpenAI, answers: Answers
+) -> None:
+    """Strict validation; pitfalls 117 and 119."""
+    answers[:] = [(case.output("responses"), SSE), (orjson.dumps(dump("responses", case.events)), JSON)]
+    events = list(chat_sdk.responses.create(model="demo", input="Hi", stream=True))
+    whole = chat_sdk.responses.create(model="demo", input="Hi")
+    final = events[-1]
+    assert isinstance(final, ResponseCompletedEvent | ResponseIncompleteEvent)
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    assert final.response.to_dict() == whole.to_dict(), "streamed and whole, an answer is the same to the last field"
+    assert "".join(event.delta for event in events if event.type == "response.output_text.delta") == whole.output_text
+
+
+@pytest.mark.parametrize("case", SUCCESSES, ids=str)
+def test_openais_response_stream_helper_builds_the_whole_response(
+    case: Case, chat_sdk: openai.OpenAI, answers: Answers
+) -> None:
+    """Pitfall 117: it takes the events in one order only, and every id twice the same."""
+    answers[:] = [(case.output("responses"), SSE)]
+    with chat_sdk.responses.stream(model="demo", input="Hi") as stream:
+        events = list(stream)
+        if events[-1].type != "response.completed":
+            return  # the helper has no final response of a cut one, by design
+        final = stream.get_final_response()
+    told = fold(case.events)
+    calls = [item for item in final.output if item.type in ("function_call", "custom_tool_call")]
+    assert [(call.call_id, call.name) for call in calls] == [
+        (block.id, block.name) for block in told.blocks if block.kind is BlockKind.TOOL
+    ]
+    assert final.output_text == told.text()
+
+
 @pytest.mark.parametrize("case", FAILURES, ids=str)
 def test_the_sdks_raise_where_an_answer_failed(
     case: Case, chat_sdk: openai.OpenAI, message_sdk: anthropic.Anthropic, answers: Answers
@@ -337,3 +421,18 @@ def test_the_sdks_raise_where_an_answer_failed(
         list(chat_sdk.chat.completions.create(model="demo", messages=MESSAGES, stream=True))
     with pytest.raises(anthropic.APIStatusError):
         list(message_sdk.messages.create(model="demo", max_tokens=64, messages=MESSAGES, stream=True))
+
+
+@pytest.mark.parametrize("case", FAILURES, ids=str)
+def test_a_failed_response_is_its_last_event(case: Case, chat_sdk: openai.OpenAI, answers: Answers) -> None:
+    """Pitfall 48. The SDK raises nothing for it: the event itself says what happened."""
+    answers[:] = [(case.output("responses"), SSE)]
+    events: list[Any] = []
+    failed = case.events[-1]
+    assert isinstance(failed, Failed)
+    is_known = failed.error.kind not in (Kind.CONTEXT_LENGTH, Kind.BILLING)  # agents need codes the SDK has not
+    with nullcontext() if is_known else pytest.raises(openai.APIResponseValidationError):
+        events += chat_sdk.responses.create(model="demo", input="Hi", stream=True)
+        assert isinstance(events[-1], ResponseFailedEvent)
+        assert events[-1].response.error is not None
+        assert events[-1].response.id == events[0].response.id

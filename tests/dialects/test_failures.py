@@ -69,7 +69,7 @@ STATUSES = {
 
 
 @pytest.mark.parametrize(("status", "kind"), STATUSES.items())
-@pytest.mark.parametrize("name", ["openai", "anthropic"])
+@pytest.mark.parametrize("name", ["openai", "anthropic", "responses"])
 def test_a_status_alone_says_its_kind(name: str, status: int, kind: Kind) -> None:
     """`errors.json`, decode_status_default."""
     assert DIALECTS[name].load_error(status, b"", {}).kind is kind
@@ -86,9 +86,10 @@ def test_a_status_alone_says_its_kind(name: str, status: int, kind: Kind) -> Non
         ("server_is_overloaded", 500, Kind.OVERLOADED),
     ],
 )
-def test_openais_codes(code: str, status: int, kind: Kind) -> None:
+@pytest.mark.parametrize("name", ["openai", "responses"])
+def test_openais_codes(name: str, code: str, status: int, kind: Kind) -> None:
     body = orjson.dumps({"error": {"message": "m", "type": "t", "code": code}})
-    assert DIALECTS["openai"].load_error(status, body, {}).kind is kind
+    assert DIALECTS[name].load_error(status, body, {}).kind is kind
 
 
 @pytest.mark.parametrize(
@@ -172,7 +173,7 @@ def test_statuses_of_a_truss_upstream(
     error = DIALECTS["truss"].load_error(status, b'{"error":"boom"}', headers)
     assert (error.kind, error.message) == (kind, "boom")
     seen = {name: dialect.dump_error(error, "")[0] for name, dialect in DIALECTS.items()}
-    assert seen == {"openai": openai, "anthropic": anthropic, "truss": truss}
+    assert seen == {"openai": openai, "responses": openai, "anthropic": anthropic, "truss": truss}
 
 
 @pytest.mark.parametrize(

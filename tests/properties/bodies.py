@@ -165,9 +165,106 @@ MESSAGES_PLAIN: Final[Json] = {
 }
 PREDICT: Final[Json] = {"prompt": "Hi", "max_new_tokens": 5, "temperature": 0.5, "stream": True}
 
+RESPONSES: Final[Json] = {
+    "model": "demo",
+    "instructions": "Be brief.",
+    "input": [
+        {"role": "developer", "content": [{"type": "input_text", "text": "Be kind."}]},
+        {
+            "type": "message",
+            "id": "msg_1",
+            "role": "user",
+            "content": [
+                {"type": "input_text", "text": "What is this?", "prompt_cache_breakpoint": {"mode": "explicit"}},
+                {"type": "input_image", "image_url": f"data:image/png;base64,{PNG}", "detail": "low"},
+                {"type": "input_image", "image_url": "https://example.com/a.png"},
+            ],
+        },
+        {
+            "type": "reasoning",
+            "id": "rs_1",
+            "summary": [{"type": "summary_text", "text": "Hm."}],
+            "content": None,
+            "encrypted_content": "gw1.eyJvIjoib3BlbmFpIiwiZiI6Im5vbmUifQ",
+        },
+        {
+            "type": "message",
+            "id": "msg_2",
+            "role": "assistant",
+            "status": "completed",
+            "phase": "commentary",
+            "content": [{"type": "output_text", "text": "Let me see.", "annotations": [], "logprobs": []}],
+        },
+        {"type": "function_call", "id": "fc_1", "call_id": "a", "name": "weather", "arguments": '{"city":"Oslo"}'},
+        {"type": "custom_tool_call", "id": "ctc_1", "call_id": "b", "name": "patch", "input": "*** Begin"},
+        {"type": "function_call", "call_id": "c", "name": "ask", "namespace": "agents", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "a", "output": "rain"},
+        {"type": "custom_tool_call_output", "call_id": "b", "output": [{"type": "input_text", "text": "done"}]},
+        {
+            "type": "function_call_output",
+            "call_id": "c",
+            "output": [{"type": "input_image", "image_url": f"data:image/png;base64,{PNG}"}],
+        },
+        {"type": "web_search_call", "id": "ws_1", "status": "completed"},
+        {
+            "type": "local_shell_call",
+            "call_id": "d",
+            "action": {"type": "exec", "command": ["ls"]},
+            "status": "completed",
+        },
+        {"type": "local_shell_call_output", "id": "d", "output": "a.txt"},
+        {"type": "agent_message", "text": "Hello from another agent."},
+        {"role": "developer", "content": "Now answer."},
+        {"role": "user", "content": "Well?"},
+    ],
+    "tools": [
+        {"type": "function", "name": "weather", "description": "W", "parameters": SCHEMA, "strict": True},
+        {
+            "type": "custom",
+            "name": "patch",
+            "format": {"type": "grammar", "syntax": "lark", "definition": "start: /x/"},
+        },
+        {
+            "type": "namespace",
+            "name": "agents",
+            "description": "Others.",
+            "tools": [{"type": "function", "name": "ask", "parameters": {"type": "object"}}],
+        },
+        {"type": "web_search"},
+    ],
+    "tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "weather"}]},
+    "parallel_tool_calls": False,
+    "max_output_tokens": 100,
+    "temperature": 1.5,
+    "top_p": 0.9,
+    "top_logprobs": 2,
+    "reasoning": {"effort": "high", "summary": "auto", "context": "auto"},
+    "text": {"verbosity": "low"},
+    "include": ["reasoning.encrypted_content", "message.output_text.logprobs"],
+    "store": False,
+    "stream": True,
+    "stream_options": {"include_obfuscation": False},
+    "truncation": "disabled",
+    "user": "jo",
+    "metadata": {"a": "b"},
+    "service_tier": "auto",
+    "prompt_cache_key": "k",
+    "client_metadata": {"x": "y"},
+}
+RESPONSES_PLAIN: Final[Json] = {
+    "model": "demo",
+    "input": "Hi",
+    "text": {"format": {"type": "json_schema", "name": "out", "schema": SCHEMA, "strict": True}},
+    "tools": [{"type": "function", "name": "weather", "parameters": None}],
+    "tool_choice": {"type": "function", "name": "weather"},
+    "truncation": "auto",
+    "background": False,
+}
+
 SEEDS: Final[dict[str, list[Json]]] = {
     "openai": [CHAT, CHAT_PLAIN],
     "anthropic": [MESSAGES, MESSAGES_PLAIN],
+    "responses": [RESPONSES, RESPONSES_PLAIN],
     "truss": [PREDICT, {name: value for name, value in CHAT.items() if name != "model"}],
 }
 """Bodies of each dialect that parse."""

@@ -13,6 +13,7 @@ import openai
 import orjson
 import requests
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from openai.types.responses import Response
 
 PATIENCE_S: Final = 15.0
 MAX_TOKENS: Final = 500
@@ -118,6 +119,44 @@ def hear_chunk(heard: Heard, chunk: ChatCompletionChunk, now: float) -> None:
 def heard_completion(answer: ChatCompletion) -> Heard:
     usage = (answer.usage.prompt_tokens, answer.usage.completion_tokens) if answer.usage else None
     return Heard(answer.choices[0].message.content or "", answer.choices[0].finish_reason, usage)
+
+
+class FailedResponse(Exception):
+    """A response that ended in `failed`: the SDK hands the event out and raises nothing."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class ResponsesClient:
+    """The same SDK's newer API; streamed through its helper, which takes the events in one order only."""
+
+    def stream(self, url: str, model: str, prompt: str, heard: Heard | None = None) -> Heard:
+        heard, now = heard or Heard(), stopwatch()
+        with (
+            openai_sdk(url) as client,
+            client.responses.stream(model=model, input=prompt, max_output_tokens=MAX_TOKENS) as answer,
+        ):
+            for event in answer:
+                if event.type == "response.output_text.delta":
+                    heard.hear(event.delta, now())
+                elif event.type == "response.failed":
+                    assert event.response.error is not None
+                    raise FailedResponse(event.response.error.code, event.response.error.message)
+            final = answer.get_final_response()
+        assert final.output_text == heard.text
+        heard.finish, heard.usage = final.status, response_usage(final)
+        return heard
+
+    def whole(self, url: str, model: str, prompt: str) -> Heard:
+        with openai_sdk(url) as client:
+            answer = client.responses.create(model=model, input=prompt, max_output_tokens=MAX_TOKENS)
+        return Heard(answer.output_text, answer.status, response_usage(answer))
+
+
+def response_usage(response: Response) -> tuple[int, int] | None:
+    return (response.usage.input_tokens, response.usage.output_tokens) if response.usage else None
 
 
 # -- the Anthropic SDK -----------------------------------------------------------------------------------------------
@@ -245,6 +284,7 @@ def events_of(answer: requests.Response) -> Iterator[dict[str, Any]]:
 CLIENTS: Final[dict[str, Client]] = {
     "openai": OpenAIClient(),
     "anthropic": AnthropicClient(),
+    "responses": ResponsesClient(),
     "truss": TrussClient(),
     "truss-chat": TrussChatClient(),
 }

@@ -22,6 +22,7 @@ from starlette.types import Receive, Scope, Send
 from gateway import app
 from gateway.config import Config, parse
 from gateway.config import Server as Settings
+from gateway.dialects import DIALECTS
 from gateway.server import Server
 from gateway.simulator.app import SimulatorApp
 
@@ -32,6 +33,7 @@ START_S: Final = 20.0
 KINDS: Final[Mapping[str, tuple[str, str, dict[str, Any]]]] = {
     "openai": ("openai", "/v1", {}),
     "anthropic": ("anthropic", "", {}),
+    "responses": ("responses", "/v1", {}),
     "truss": ("truss", "/predict", {"input": "messages"}),
     "raw": ("truss", "/predict", {"input": "prompt"}),
 }
@@ -109,7 +111,7 @@ def config_of(upstreams: Mapping[str, Any], routes: Mapping[str, Any], **server:
 @contextmanager
 def simulators() -> Iterator[tuple[dict[str, int], dict[str, Scripted]]]:
     """A simulator for each dialect: their ports, and the servers themselves."""
-    scripted = {dialect: Scripted() for dialect in ("openai", "anthropic", "truss")}
+    scripted = {dialect: Scripted() for dialect in DIALECTS}
     with ExitStack() as stack:
         running = {
             dialect: stack.enter_context(Server(simulator, Settings(port=0), app.refuse).in_thread())

@@ -16,6 +16,7 @@ from tests.e2e.clients import (
     PATIENCE_S,
     BrokenEvents,
     Client,
+    FailedResponse,
     Heard,
     OpenAIClient,
     TrussError,
@@ -47,16 +48,19 @@ RAISED: dict[int, dict[str, tuple[type[Exception], int]]] = {
     400: {
         "openai": (openai.BadRequestError, 400),
         "anthropic": (anthropic.BadRequestError, 400),
+        "responses": (openai.BadRequestError, 400),
         "truss": (TrussError, 400),
     },
     429: {
         "openai": (openai.RateLimitError, 429),
         "anthropic": (anthropic.RateLimitError, 429),
+        "responses": (openai.RateLimitError, 429),
         "truss": (TrussError, 429),
     },
     503: {
         "openai": (openai.InternalServerError, 503),
         "anthropic": (anthropic.APIStatusError, 529),
+        "responses": (openai.InternalServerError, 503),
         "truss": (TrussError, 503),
     },
 }
@@ -64,6 +68,9 @@ TYPES = {
     ("openai", 400): "invalid_request_error",
     ("openai", 429): "rate_limit_error",
     ("openai", 503): "service_unavailable_error",
+    ("responses", 400): "invalid_request_error",
+    ("responses", 429): "rate_limit_error",
+    ("responses", 503): "service_unavailable_error",
     ("anthropic", 400): "invalid_request_error",
     ("anthropic", 429): "rate_limit_error",
     ("anthropic", 503): "overloaded_error",
@@ -167,6 +174,7 @@ def test_error_bodies_are_exactly_what_each_vendor_documents(gw: World) -> None:
 BROKEN: dict[str, type[Exception]] = {
     "openai": openai.APIError,
     "anthropic": anthropic.APIStatusError,
+    "responses": FailedResponse,
     "truss": requests.exceptions.ChunkedEncodingError,
     "truss-chat": BrokenEvents,
 }
@@ -189,6 +197,8 @@ def test_a_stream_that_breaks_never_looks_finished(gw: World, client: str, upstr
     if isinstance(error, openai.APIError):
         assert not isinstance(error, openai.APIConnectionError)  # it was told, not merely cut
         assert error.type == "server_error"
+    if isinstance(error, FailedResponse):
+        assert error.code == "server_error"
     if isinstance(error, anthropic.APIStatusError):
         assert error.type == "api_error"
     if fault == "error@3" and client != "truss":
@@ -196,12 +206,12 @@ def test_a_stream_that_breaks_never_looks_finished(gw: World, client: str, upstr
 
 
 @pytest.mark.parametrize("fault", ["error@3", "cut@3"])
-@pytest.mark.parametrize("client", ["openai", "anthropic", "truss"])
+@pytest.mark.parametrize("client", ["openai", "anthropic", "responses", "truss"])
 def test_raw_text_that_is_cut_is_reported_by_every_client(gw: World, client: str, fault: str) -> None:
     broken(client, gw, "raw", fault)
 
 
-@pytest.mark.parametrize("client", ["openai", "anthropic", "truss"])
+@pytest.mark.parametrize("client", ["openai", "anthropic", "responses", "truss"])
 def test_raw_text_that_ends_early_looks_complete_and_says_that_this_proves_nothing(gw: World, client: str) -> None:
     model = route_name("raw", faulty("close@3"))
     assert CLIENTS[client].stream(gw.url, model, PROMPT).text == "".join(TOKENS[:3])

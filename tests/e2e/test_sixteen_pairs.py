@@ -10,6 +10,7 @@ import pytest
 import requests
 from anthropic.types import MessageParam, ToolParam
 from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageParam, ChatCompletionToolParam
+from openai.types.responses import FunctionToolParam
 
 from gateway.simulator.sayings import HAIKU
 from tests.e2e.clients import (
@@ -18,6 +19,7 @@ from tests.e2e.clients import (
     PATIENCE_S,
     AnthropicClient,
     OpenAIClient,
+    ResponsesClient,
     TrussChatClient,
     anthropic_sdk,
     events_of,
@@ -29,7 +31,9 @@ from tests.e2e.clients import (
 from tests.e2e.gateway_process import KINDS, World, route_name
 from tests.e2e.scripts import PACED, PROMPT, PROMPT_TOKENS, QUICK, TOKENS, faulty
 
-KINDS_WITH_TOOLS = ("openai", "anthropic", "truss")
+KINDS_WITH_TOOLS = ("openai", "anthropic", "responses", "truss")
+FINISHED = {"openai": "stop", "anthropic": "end_turn", "responses": "completed", "truss-chat": "stop"}
+"""client → how it hears that an answer is complete; a raw text says nothing."""
 every_client = pytest.mark.parametrize("client", CLIENTS)
 every_upstream = pytest.mark.parametrize("upstream", KINDS)
 
@@ -46,7 +50,7 @@ def test_text_streams_token_by_token(gw: World, client: str, upstream: str) -> N
     assert len(heard.arrivals) == len(TOKENS)
     assert seen.distinct >= 10
     assert seen.over_s > 0.75 * (len(TOKENS) - 1) / 40
-    assert heard.finish == {"openai": "stop", "anthropic": "end_turn", "truss-chat": "stop"}.get(client)
+    assert heard.finish == FINISHED.get(client)
 
 
 @every_client
@@ -54,7 +58,7 @@ def test_text_streams_token_by_token(gw: World, client: str, upstream: str) -> N
 def test_text_comes_whole(gw: World, client: str, upstream: str) -> None:
     heard = CLIENTS[client].whole(gw.url, route_name(upstream, QUICK), PROMPT)
     assert heard.text == HAIKU
-    assert heard.finish == {"openai": "stop", "anthropic": "end_turn", "truss-chat": "stop"}.get(client)
+    assert heard.finish == FINISHED.get(client)
 
 
 @every_client
@@ -64,7 +68,7 @@ def test_characters_cut_in_half_between_two_reads_arrive_whole(gw: World, client
 
 
 @every_client
-@pytest.mark.parametrize("upstream", ["openai", "anthropic"])
+@pytest.mark.parametrize("upstream", ["openai", "anthropic"])  # responses end in their last frame and no earlier
 def test_a_stream_that_only_lacks_its_last_frame_is_complete(gw: World, client: str, upstream: str) -> None:
     heard = CLIENTS[client].stream(gw.url, route_name(upstream, faulty("no_done")), PROMPT)
     assert heard.text == HAIKU
@@ -97,15 +101,15 @@ def test_max_tokens_reach_the_upstream_and_come_back_as_the_reason(gw: World) ->
 # -- usage ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("client", ["openai", "anthropic"])
-@pytest.mark.parametrize("upstream", ["openai", "anthropic"])
+@pytest.mark.parametrize("client", ["openai", "anthropic", "responses"])
+@pytest.mark.parametrize("upstream", ["openai", "anthropic", "responses"])
 def test_streamed_usage_is_what_the_upstream_counted(gw: World, client: str, upstream: str) -> None:
     heard = CLIENTS[client].stream(gw.url, route_name(upstream, QUICK), PROMPT)
     assert heard.usage == (PROMPT_TOKENS, len(TOKENS))
 
 
-@pytest.mark.parametrize("client", ["openai", "anthropic", "truss-chat"])
-@pytest.mark.parametrize("upstream", ["openai", "anthropic", "truss"])
+@pytest.mark.parametrize("client", ["openai", "anthropic", "responses", "truss-chat"])
+@pytest.mark.parametrize("upstream", ["openai", "anthropic", "responses", "truss"])
 def test_usage_of_a_whole_answer_is_what_the_upstream_counted(gw: World, client: str, upstream: str) -> None:
     heard = CLIENTS[client].whole(gw.url, route_name(upstream, QUICK), PROMPT)
     assert heard.usage == (PROMPT_TOKENS, len(TOKENS))
@@ -120,6 +124,8 @@ def test_usage_that_raw_text_cannot_tell_is_estimated_and_never_zero(gw: World) 
 
 def test_usage_that_raw_text_cannot_tell_is_left_out_of_a_whole_openai_answer(gw: World) -> None:
     assert OpenAIClient().whole(gw.url, route_name("raw", QUICK), PROMPT).usage is None
+    assert ResponsesClient().whole(gw.url, route_name("raw", QUICK), PROMPT).usage is None
+    assert ResponsesClient().stream(gw.url, route_name("raw", QUICK), PROMPT).usage is None
 
 
 @every_upstream
@@ -157,6 +163,10 @@ ANSWER = "The tools said: sunny, 21 °C; noon"
 OPENAI_TOOLS: list[ChatCompletionToolParam] = [
     {"type": "function", "function": {"name": "get_weather", "description": "Weather.", "parameters": WEATHER}},
     {"type": "function", "function": {"name": "get_time", "parameters": CLOCK}},
+]
+RESPONSES_TOOLS: list[FunctionToolParam] = [
+    {"type": "function", "name": "get_weather", "description": "Weather.", "parameters": WEATHER, "strict": False},
+    {"type": "function", "name": "get_time", "parameters": CLOCK, "strict": None},
 ]
 ANTHROPIC_TOOLS: list[ToolParam] = [
     {"name": "get_weather", "description": "Weather.", "input_schema": WEATHER},
@@ -240,6 +250,32 @@ def test_anthropic_sdk_makes_a_parallel_tool_call_round_trip(gw: World, upstream
 
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
 @pytest.mark.parametrize("upstream", KINDS_WITH_TOOLS)
+def test_openai_sdk_makes_a_parallel_tool_call_round_trip_with_responses(
+    gw: World, upstream: str, stream: bool
+) -> None:
+    """Pitfalls 76 and 117: all calls are one turn, and the output goes back as it came."""
+    items: list[Any] = [{"role": "user", "content": "Weather and time in Oslo?"}]
+    asked: Any = {"model": route_name(upstream, QUICK), "input": items, "tools": RESPONSES_TOOLS, "store": False}
+
+    def ask() -> Any:
+        with openai_sdk(gw.url) as client:
+            if not stream:
+                return client.responses.create(**asked)
+            with client.responses.stream(**asked) as events:
+                return events.get_final_response()
+
+    first = ask()
+    calls = [item for item in first.output if item.type == "function_call"]
+    assert {call.name: orjson.loads(call.arguments) for call in calls} == ASKED
+    assert len({call.call_id for call in calls}) == len({call.id for call in calls}) == 2
+    items += first.output
+    items += [{"type": "function_call_output", "call_id": call.call_id, "output": RESULTS[call.name]} for call in calls]
+    final = ask()
+    assert (final.output_text, final.status) == (ANSWER, "completed")
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+@pytest.mark.parametrize("upstream", KINDS_WITH_TOOLS)
 def test_predict_with_messages_makes_a_parallel_tool_call_round_trip(gw: World, upstream: str, stream: bool) -> None:
     messages: list[dict[str, Any]] = [{"role": "user", "content": "Weather and time in Oslo?"}]
 
@@ -278,14 +314,18 @@ def folded(chunks: list[ChatCompletionChunk]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
-@pytest.mark.parametrize("client", ["openai", "anthropic"])
+@pytest.mark.parametrize("client", ["openai", "anthropic", "responses"])
 def test_tools_for_a_model_that_only_reads_a_prompt_are_refused_before_it_is_called(
     gw: World, client: str, stream: bool
 ) -> None:
     before = gw.calls(QUICK)
     model = route_name("raw", QUICK)
     body = {"model": model, "messages": [{"role": "user", "content": "x"}], "max_tokens": 9, "stream": stream}
-    if client == "openai":
+    if client == "responses":
+        asked = {"model": model, "input": "x", "tools": RESPONSES_TOOLS, "stream": stream}
+        answer = requests.post(f"{gw.url}/v1/responses", json=asked, timeout=9)
+        assert answer.json()["error"]["code"] == "unsupported_parameter"
+    elif client == "openai":
         answer = requests.post(f"{gw.url}/v1/chat/completions", json={**body, "tools": OPENAI_TOOLS}, timeout=9)
         assert answer.json()["error"]["code"] == "unsupported_parameter"
     else:
@@ -297,7 +337,7 @@ def test_tools_for_a_model_that_only_reads_a_prompt_are_refused_before_it_is_cal
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
-@pytest.mark.parametrize("upstream", ["openai", "anthropic"])
+@pytest.mark.parametrize("upstream", ["openai", "anthropic", "responses"])
 def test_a_tool_call_that_raw_text_cannot_carry_is_an_error_status(gw: World, upstream: str, stream: bool) -> None:
     body = {"prompt": "Weather?", "tools": OPENAI_TOOLS, "stream": stream}
     answer = requests.post(predict_url(gw.url, route_name(upstream, QUICK)), json=body, timeout=PATIENCE_S)
@@ -311,6 +351,7 @@ CHAT = {"messages": [{"role": "user", "content": PROMPT}], "max_tokens": MAX_TOK
 SAME = {
     "openai": ("openai", "/chat/completions", "/v1/chat/completions", CHAT),
     "anthropic": ("anthropic", "/v1/messages", "/v1/messages", CHAT),
+    "responses": ("responses", "/responses", "/v1/responses", {"input": PROMPT, "max_output_tokens": MAX_TOKENS}),
     "truss-raw": ("truss", "", "", {"prompt": PROMPT, "max_tokens": MAX_TOKENS, "whatever": [1, 2]}),
     "truss-chat": ("truss", "", "", CHAT),
 }

@@ -71,13 +71,14 @@ def _dialect_routes(services: Services) -> Iterator[BaseRoute]:
 
 
 def _served(services: Services) -> Iterator[tuple[str, ASGIApp]]:
-    """Every dialect's own calls first, then those that a dialect lends to another."""
+    """Every dialect's own calls first, then those on paths that a dialect lends to the others."""
     for dialect in reversed(tuple(DIALECTS.values())):
         yield from _calls(services, dialect, Path(""))
     for lender in DIALECTS.values():
-        for name, bases in lender.lends.items():
-            for base in bases:
-                yield from _calls(services, DIALECTS[name], base)
+        for base in lender.lends:
+            for dialect in DIALECTS.values():
+                if dialect is not lender:
+                    yield from _calls(services, dialect, base)
 
 
 def _calls(services: Services, dialect: Dialect, base: Path) -> Iterator[tuple[str, ASGIApp]]:

@@ -249,8 +249,8 @@ class Dialect:
     id_header: str = "x-request-id"
     passed_on: tuple[str, ...] = ("retry-after",)
     """How the headers begin that a client of this dialect gets to see of an upstream of this dialect; no others."""
-    lends: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
-    """Where in this API the paths of another dialect begin again, all of them, by that dialect's name."""
+    lends: tuple[Path, ...] = ()
+    """Where in this API the paths of all other dialects begin again."""
     absent: tuple[Absent, ...] = ()
     """Calls of this API with a fixed answer; on a path that is served too, they come first."""
     ending: str = ""

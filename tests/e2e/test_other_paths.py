@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway import app
 from gateway.config import Server as Settings
+from gateway.dialects import DIALECTS
 from gateway.server import Server
 from gateway.simulator.sayings import HAIKU
 from tests.e2e.clients import PATIENCE_S, anthropic_sdk, openai_sdk
@@ -402,6 +403,15 @@ def test_a_deployed_models_own_address_has_all_of_these_paths(routed: World, bas
         assert client.completions.create(model="placeholder", prompt=PROMPT).choices[0].text == HAIKU
     with anthropic.Anthropic(base_url=routed.url + base, api_key="x", max_retries=0) as messages:
         assert messages.messages.count_tokens(model="placeholder", messages=MESSAGES).input_tokens == 3
+
+
+@pytest.mark.parametrize("name", [name for name, dialect in DIALECTS.items() if not dialect.lends])
+def test_a_deployed_models_own_address_speaks_every_dialect(routed: World, name: str) -> None:
+    sample = DIALECTS[name].sample
+    assert sample is not None
+    url = f"{routed.url}/model-openai/production/sync{sample.path}"
+    told = requests.post(url, json=sample.body, timeout=PATIENCE_S)
+    assert (told.status_code, told.headers["x-gateway-route"]) == (200, "openai")
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:

@@ -65,7 +65,7 @@ DIALECT: Final = Dialect(
     load_error=load_error,
     options=Options,
     auth="bearer",
-    lends={name: (*_paths("/sync"), Path("/model-{model}")) for name in ("openai", "anthropic")},
+    lends=(*_paths("/sync"), Path("/model-{model}")),
     absent=tuple(Absent(path.template, 501, _NOT_SERVED) for action in _ABSENT for path in _paths(action)),
     sample=Sample(
         "Truss", "/model-{model}/production/predict", {"prompt": "Write a haiku about the ocean.", "stream": True}

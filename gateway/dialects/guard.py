@@ -20,9 +20,9 @@ K = TypeVar("K", bound=Enum)
 
 _BLANK_LINE: Final = b"\n\n"
 
-_Same = tuple[bytes | None, int, bytes, int]
-"""How a frame of the kind before begins and ends, blank line included, each with its length."""
-_NONE: Final[_Same] = (None, 0, b"", 0)
+_Same = tuple[bytes | None, int, bytes, int, bytes, int]
+"""How one more frame of the kind before begins and ends, blank line included, each with its length; how it ends with a
+number to come, and the number it has. A tuple, as it is unpacked for every write."""
 
 
 class Reading(NamedTuple, Generic[K]):
@@ -43,11 +43,14 @@ class Reader(Protocol[K]):
 class FrameGuard(Generic[S, K]):
     """One stream on its way out. A state without a way on is an end."""
 
-    def __init__(self, transitions: Mapping[S, Mapping[K, S]], begin: S, reader: Reader[K]) -> None:
+    def __init__(
+        self, transitions: Mapping[S, Mapping[K, S]], begin: S, reader: Reader[K], numbering: bytes = b""
+    ) -> None:
+        """`numbering`: how frames end where they are counted from 0, with `%d` for the number. Comments never are."""
         self._transitions = transitions
         self._reader = reader
         self.state = begin
-        self._same: _Same = _NONE
+        self._same = _unlike(numbering + _BLANK_LINE if numbering else b"", 0)
 
     @property
     def is_over(self) -> bool:
@@ -57,38 +60,56 @@ class FrameGuard(Generic[S, K]):
     def check(self, data: bytes) -> Fault | None:
         """Takes these frames, or names what is wrong with one of them and takes none."""
         begun, begin = self.state, 0
-        prefix, length, tail, room = self._same
+        prefix, length, tail, room, numbering, number = self._same
         while begin < len(data):
             if data[begin : begin + length] == prefix:
                 end = data.find(b"\n", begin + length) + 2
                 if data[end - room : end] == tail:
                     begin = end
+                    if numbering:
+                        number += 1
+                        tail = numbering % number
+                        room = len(tail)
                     continue
             end = data.find(_BLANK_LINE, begin)
-            fault = self._step(data[begin:end]) if end >= 0 else self._fault("part of a frame")
+            fault = self._step(data[begin:end], numbering, number) if end >= 0 else self._fault("part of a frame")
             if fault is not None:
-                self.state, self._same = begun, _NONE
+                self.state = begun
+                self._same = _unlike(b"", 0)  # the numbers of what is not sent are spent: later ones may follow
                 return fault
-            prefix, length, tail, room = self._same
+            prefix, length, tail, room, numbering, number = self._same
             begin = end + len(_BLANK_LINE)
+        if numbering:
+            self._same = (prefix, length, tail, room, numbering, number)
         return None
 
     def end(self) -> Fault | None:
         """Nothing comes any more; a fault where the client was not told so."""
         return None if self.is_over else self._fault("end")
 
-    def _step(self, frame: bytes) -> Fault | None:
+    def _step(self, frame: bytes, numbering: bytes, number: int) -> Fault | None:
+        """Takes the next frame, or says why not."""
         kind, prefix, suffix = self._reader.read(frame)
         following = self._transitions[self.state].get(kind)
         if following is None:
             return self._fault(kind.name.lower())
+        tail = suffix + _BLANK_LINE
+        if numbering and not frame.startswith(b":"):
+            if not (frame + _BLANK_LINE).endswith(numbering % number):
+                return self._fault("misnumbered")
+            number += 1
+            tail = numbering % number
         if prefix is not None and following is self.state:
-            tail = suffix + _BLANK_LINE
-            self._same = (prefix, len(prefix), tail, len(tail))
+            self._same = (prefix, len(prefix), tail, len(tail), numbering, number)
         else:
-            self._same = _NONE
+            self._same = _unlike(numbering, number)
         self.state = following
         return None
 
     def _fault(self, frame: str) -> Fault:
         return Fault(self.state.name.lower(), frame)
+
+
+def _unlike(numbering: bytes, number: int) -> _Same:
+    """The next frame has to be read, whatever it is."""
+    return (None, 0, b"", 0, numbering, number)

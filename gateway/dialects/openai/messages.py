@@ -61,7 +61,9 @@ class _Writer:
 
     def write(self, turn: rq.Turn) -> Iterator[Json]:
         if turn.role is rq.Role.ASSISTANT:
-            yield self._assistant(turn)
+            message = self._assistant(turn)
+            if not turn.parts or any(message[name] for name in message.keys() - {"role"}):
+                yield message  # one of which only reasoning was left says nothing (pitfall 77)
         elif turn.role is rq.Role.SYSTEM:
             texts = [part for part in turn.parts if isinstance(part, rq.Text) and part.text]
             if texts:

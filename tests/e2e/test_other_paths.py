@@ -36,6 +36,7 @@ FAULTS = (
     "close@3",
     "error@3",
 )
+ESTIMATED = "input_tokens=estimated"
 MESSAGES: list[Any] = [{"role": "user", "content": "one two three"}]
 TOOLS: list[Any] = [{"name": "weather", "description": "says the weather", "input_schema": {"type": "object"}}]
 
@@ -44,7 +45,9 @@ TOOLS: list[Any] = [{"name": "weather", "description": "says the weather", "inpu
 def routed() -> Iterator[World]:
     """A route to each kind of upstream, alone and behind ones that fail."""
     with simulators() as (ports, scripted):
-        upstreams: dict[str, Any] = {kind: upstream(ports, kind, QUICK) for kind in ("openai", "anthropic", "raw")}
+        upstreams: dict[str, Any] = {
+            kind: upstream(ports, kind, QUICK) for kind in ("openai", "anthropic", "responses", "raw")
+        }
         upstreams["nobody"] = {"dialect": "openai", "url": f"http://127.0.0.1:{free_port()}/v1"}
         for kind in ("openai", "anthropic"):
             upstreams |= {f"{kind}:{fault}": upstream(ports, kind, faulty(fault)) for fault in FAULTS}
@@ -108,6 +111,29 @@ def test_an_upstream_without_a_counter_is_asked_for_answers_all_the_same(routed:
     assert told.headers["x-gateway-adapted"] == "input_tokens=estimated"
     assert told.headers["x-gateway-upstream"] == f"anthropic:status@{status}"
     assert told.headers["x-gateway-attempts"] == "1"
+
+
+PROMPT_OF: dict[str, dict[str, Any]] = {
+    "/v1/messages/count_tokens": {"messages": MESSAGES},
+    "/v1/responses/input_tokens": {"input": "one two three"},
+}
+
+
+@pytest.mark.parametrize("path", PROMPT_OF)
+@pytest.mark.parametrize(("model", "how"), [("anthropic", None), ("responses", None), ("openai", ESTIMATED)])
+def test_every_client_that_counts_gets_the_count_of_any_upstream_that_does(
+    routed: World, path: str, model: str, how: str | None
+) -> None:
+    """Pitfall 120. What the call for an answer would have made up (a limit, say) is nothing to tell of a count."""
+    told = requests.post(routed.url + path, json={"model": model, **PROMPT_OF[path]}, timeout=PATIENCE_S)
+    assert (told.status_code, told.json()["input_tokens"]) == (200, 3)
+    assert told.headers.get("x-gateway-adapted") == how
+
+
+def test_responses_are_counted_by_the_sdk_in_strict_mode(routed: World) -> None:
+    with openai_sdk(routed.url) as client:
+        for model in ("anthropic", "openai", "responses"):
+            assert client.responses.input_tokens.count(model=model, input="one two three").input_tokens == 3
 
 
 @pytest.mark.parametrize("fault", ["refused", "status@503", "cut@3"])

@@ -15,6 +15,7 @@ from tests.e2e.clients import (
     CLIENTS,
     PATIENCE_S,
     BrokenEvents,
+    FailedResponse,
     Heard,
     TrussError,
     anthropic_sdk,
@@ -122,7 +123,13 @@ def test_what_the_client_got_wrong_is_not_tried_elsewhere(routed: World) -> None
 @pytest.mark.parametrize("client", CLIENTS)
 def test_after_the_commit_point_no_other_target_is_tried(routed: World, client: str) -> None:
     heard, before = Heard(), routed.calls(QUICK)
-    broken = (openai.APIError, anthropic.APIStatusError, requests.exceptions.ChunkedEncodingError, BrokenEvents)
+    broken = (
+        openai.APIError,
+        anthropic.APIStatusError,
+        requests.exceptions.ChunkedEncodingError,
+        BrokenEvents,
+        FailedResponse,
+    )
     with pytest.raises(broken):
         CLIENTS[client].stream(routed.url, "cut@3-then-good", PROMPT, heard)
     assert heard.text == "".join(TOKENS[:3])

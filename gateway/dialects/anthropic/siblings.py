@@ -25,7 +25,9 @@ def _parse(inbound: Inbound) -> Request:
 
 
 def _ask(outbound: Outbound) -> Outbound:
-    return replace(outbound, body=_counted(outbound.body), path=f"{PATH}/count_tokens")
+    """The prompt alone; a limit of the answer that rendering had to make up is nothing to report."""
+    adapted = tuple(told for told in outbound.adapted if not told.endswith("tokens=default"))
+    return replace(outbound, body=_counted(outbound.body), path=f"{PATH}/count_tokens", adapted=adapted)
 
 
 def _counted(body: Json) -> Json:

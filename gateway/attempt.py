@@ -98,7 +98,7 @@ class Attempt:
         self._options = target.upstream.options
         self._timeouts = timeouts
         self._watchdog = Watchdog(self._deadlines(), client.timeline.begun)
-        self._sequencer = Sequencer(call.stamp.token)
+        self._sequencer = Sequencer(call.stamp.token, client=call.dialect.name)
         self._restored: Sequence = self._sequencer
         self._outbound = Outbound({})
         self._content = b""

@@ -74,6 +74,8 @@ class Start:
 class BlockStart:
     """`id`, `name`, `namespace` and `call_kind` belong to tool blocks; `payload` is the whole of other ones.
 
+    An opaque block is understood by `dialect` only.
+
     A call is of kind `function`, its arguments JSON, or `custom`, its arguments free text.
     """
 
@@ -84,6 +86,7 @@ class BlockStart:
     call_kind: str = "function"
     payload: OpaqueValue | Mapping[str, Any] | None = None
     namespace: str | None = None
+    dialect: str = ""
     choice: int = 0
 
 

@@ -46,10 +46,11 @@ class SignaturePiece:
 
 @dataclass(frozen=True, slots=True)
 class WholePiece:
-    """A redacted or opaque block, complete."""
+    """A redacted or opaque block, complete; only `dialect` understands an opaque one."""
 
     kind: BlockKind
     payload: OpaqueValue | Mapping[str, Any]
+    dialect: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +83,28 @@ Piece = (
     | Failed
     | End
 )
+
+BlockPiece = ContentPiece | SignaturePiece | WholePiece | CitationPiece
+"""What belongs to a block that isn't a call."""
+
+
+def size_of(piece: BlockPiece) -> int:
+    """Characters a piece takes while it waits."""
+    match piece:
+        case ContentPiece():
+            return len(piece.text)
+        case SignaturePiece(value=OpaqueValue(data=data)) | WholePiece(payload=OpaqueValue(data=data)):
+            return len(data)
+        case WholePiece(payload=held) | CitationPiece(citation=held):
+            return len(repr(held))
+
+
+def kind_of(piece: BlockPiece) -> BlockKind:
+    """The kind of block a piece belongs to."""
+    match piece:
+        case SignaturePiece():
+            return BlockKind.REASONING
+        case CitationPiece():
+            return BlockKind.TEXT
+        case _:
+            return piece.kind

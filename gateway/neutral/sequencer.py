@@ -34,22 +34,22 @@ from gateway.neutral.events import (
 from gateway.neutral.json_scanner import JsonScanner
 from gateway.neutral.pieces import (
     BlockEnd,
+    BlockPiece,
     CitationPiece,
     ContentPiece,
     Piece,
     SignaturePiece,
     ToolPiece,
     WholePiece,
+    kind_of,
+    size_of,
 )
-from gateway.neutral.request import OpaqueValue
 
 MAX_WAITING: Final = 8 * 1024 * 1024
 """Characters held back for one answer before the upstream counts as broken; as large as the largest event."""
 
 _CALL_COST: Final = 1024
 """What a call counts against that limit beside its text: empty ones take memory too."""
-
-_BlockPiece = ContentPiece | SignaturePiece | WholePiece | CitationPiece
 
 
 class _Phase(Enum):
@@ -66,11 +66,11 @@ class _Block:
         self.kind = kind
         self.key = key
         self.index = -1
-        self.pieces: list[_BlockPiece] = []
+        self.pieces: list[BlockPiece] = []
         self.is_ended = False
         self.is_sealed = False
 
-    def takes(self, piece: _BlockPiece) -> bool:
+    def takes(self, piece: BlockPiece) -> bool:
         """Whether the piece continues this block (rule 1)."""
         match piece:
             case WholePiece():
@@ -126,9 +126,14 @@ class _Call:
 class Sequencer:
     """`feed(pieces)` returns the events they make. `dropped` counts fragments that had no block to go to (rule 5)."""
 
-    def __init__(self, call_id_seed: str = "", max_waiting: int = MAX_WAITING) -> None:
-        """`call_id_seed` makes ids for calls that come without one; the same seed gives the same ids."""
+    def __init__(self, call_id_seed: str = "", max_waiting: int = MAX_WAITING, client: str = "") -> None:
+        """`call_id_seed` makes ids for calls that come without one; the same seed gives the same ids.
+
+        `client`: the dialect that the events are for. What only another dialect understands never becomes a block, so
+        that the numbers of blocks have no gaps (pitfall 18). Empty: they are for anyone.
+        """
         self._seed = call_id_seed
+        self._client = client
         self._max_waiting = max_waiting
         self._held_back = 0
         self._next_index = 0
@@ -184,7 +189,7 @@ class Sequencer:
             case _:
                 yield from self._take_content(piece)
 
-    def _take_content(self, piece: _BlockPiece | ToolPiece | BlockEnd | Finish) -> Iterator[Event]:
+    def _take_content(self, piece: BlockPiece | ToolPiece | BlockEnd | Finish) -> Iterator[Event]:
         """What is only expected between Start and Finish; later content has no place any more."""
         if self._phase is _Phase.FINISHED:
             self.dropped += _has_content(piece)
@@ -196,6 +201,8 @@ class Sequencer:
                 yield from self._block_end(piece.key)
             case Finish():
                 yield from self._finish(piece)
+            case WholePiece(kind=BlockKind.OPAQUE) if self._client not in ("", piece.dialect):
+                pass
             case _:
                 yield from self._content(piece)
 
@@ -212,7 +219,7 @@ class Sequencer:
 
     # -- text, reasoning and the like --------------------------------------------------------------------------------
 
-    def _content(self, piece: _BlockPiece) -> Iterator[Event]:
+    def _content(self, piece: BlockPiece) -> Iterator[Event]:
         if isinstance(piece, ContentPiece):
             if not piece.text:  # (rule 7)
                 return
@@ -220,7 +227,7 @@ class Sequencer:
                 self._hold(len(piece.text))
                 self._held_space.append(piece)
                 return
-        kind, held, self._held_space = _kind_of(piece), self._held_space, []
+        kind, held, self._held_space = kind_of(piece), self._held_space, []
         for blank in held:
             if blank.kind is kind:
                 yield from self._admit(replace(blank, key=getattr(piece, "key", None)))
@@ -238,18 +245,18 @@ class Sequencer:
     def _last(self) -> _Block | _Call | None:
         return self._waiting[-1] if self._waiting else self._live
 
-    def _admit(self, piece: _BlockPiece) -> Iterator[Event]:
+    def _admit(self, piece: BlockPiece) -> Iterator[Event]:
         """The piece goes to the last block if it continues that, else to a new one behind it."""
         last = self._last()
         if not isinstance(last, _Block) or last.is_ended or not last.takes(piece):
-            last = _Block(_kind_of(piece), getattr(piece, "key", None))
+            last = _Block(kind_of(piece), getattr(piece, "key", None))
             self._waiting.append(last)
         last.is_sealed = isinstance(piece, SignaturePiece)
         if last is self._live:
             yield _delta(last, piece)
             return
         last.pieces.append(piece)
-        self._hold(_size(piece))
+        self._hold(size_of(piece))
         yield from self._advance()
 
     # -- tool calls --------------------------------------------------------------------------------------------------
@@ -342,8 +349,10 @@ class Sequencer:
             return
         newcomer.index = self._take_index()
         pieces, newcomer.pieces = newcomer.pieces, []
-        payload = pieces[0].payload if isinstance(pieces[0], WholePiece) else None
-        yield BlockStart(newcomer.index, newcomer.kind, payload=payload)
+        if isinstance(whole := pieces[0], WholePiece):
+            yield BlockStart(newcomer.index, newcomer.kind, payload=whole.payload, dialect=whole.dialect)
+        else:
+            yield BlockStart(newcomer.index, newcomer.kind)
         for piece in pieces:
             if not isinstance(piece, WholePiece):
                 yield _delta(newcomer, piece)
@@ -404,7 +413,7 @@ class Sequencer:
         return index
 
 
-def _has_content(piece: _BlockPiece | ToolPiece | BlockEnd | Finish) -> bool:
+def _has_content(piece: BlockPiece | ToolPiece | BlockEnd | Finish) -> bool:
     match piece:
         case ContentPiece():
             return bool(piece.text.strip())
@@ -414,27 +423,7 @@ def _has_content(piece: _BlockPiece | ToolPiece | BlockEnd | Finish) -> bool:
             return isinstance(piece, WholePiece)
 
 
-def _size(piece: _BlockPiece) -> int:
-    match piece:
-        case ContentPiece():
-            return len(piece.text)
-        case SignaturePiece(value=OpaqueValue(data=data)) | WholePiece(payload=OpaqueValue(data=data)):
-            return len(data)
-        case WholePiece(payload=held) | CitationPiece(citation=held):
-            return len(repr(held))
-
-
-def _kind_of(piece: _BlockPiece) -> BlockKind:
-    match piece:
-        case SignaturePiece():
-            return BlockKind.REASONING
-        case CitationPiece():
-            return BlockKind.TEXT
-        case _:
-            return piece.kind
-
-
-def _delta(block: _Block, piece: _BlockPiece) -> Event:
+def _delta(block: _Block, piece: BlockPiece) -> Event:
     match piece:
         case ContentPiece(kind=BlockKind.TEXT):
             return TextDelta(block.index, piece.text)

@@ -19,7 +19,7 @@ from openai.types.responses import ResponseCompletedEvent, ResponseFailedEvent, 
 from gateway.dialects import DIALECTS
 from gateway.dialects.sealing import FOREIGN, Sealer
 from gateway.errors import Kind, UpstreamError
-from gateway.neutral.events import BlockKind, Event, Failed, Finish, Reason, Start
+from gateway.neutral.events import BlockKind, Citation, Event, Failed, Finish, Reason, Start
 from gateway.neutral.request import OpaqueValue
 from gateway.neutral.response import Block, Response, fold
 from tests.dialects.cases import CASES, STAMP, Case, asked, dump, sequence
@@ -243,11 +243,11 @@ OURS = OpaqueValue("anthropic", "gw1.eyJvIjoiZ2F0ZXdheSIsImYiOiJub25lIn0")
 
 
 def read_by_responses(answer: Response) -> Response:
-    """What LOSSY says of Responses: no foreign blocks or citations, sealed thoughts without text, fewer reasons."""
+    """What LOSSY says of Responses: no foreign blocks, web citations only, sealed thoughts without text."""
     blocks = [
         replace(b, kind=BlockKind.REASONING, payload=None, signature=b.payload)
         if b.kind is BlockKind.REDACTED and isinstance(b.payload, OpaqueValue)
-        else replace(b, citations=[c for c in b.citations if c.dialect == "responses"])
+        else replace(b, citations=[as_annotation(c, b) for c in b.citations if c.dialect == "responses" or c.url])
         for b in answer.blocks
         if b.kind is not BlockKind.OPAQUE
     ]
@@ -258,6 +258,15 @@ def read_by_responses(answer: Response) -> Response:
     reason = incomplete.get(answer.finish.reason, answer.finish.reason)
     is_cut = reason in (Reason.LENGTH, Reason.CONTENT_FILTER)
     return replace(answer, blocks=blocks, finish=Finish(reason if is_cut else complete))
+
+
+def as_annotation(citation: Citation, block: Block) -> Citation:
+    """An address is all that another dialect's citation keeps, over the whole text."""
+    if citation.dialect == "responses":
+        return citation
+    named = {"title": citation.title, "url": citation.url}
+    told = {"type": "url_citation", "start_index": 0, "end_index": len(block.text), **named}
+    return replace(citation, citation=told)
 
 
 WHOLE = {"openai": as_one_message, "anthropic": as_it_is, "responses": as_it_is}

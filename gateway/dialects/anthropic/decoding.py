@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
 
+from gateway.dialects.anthropic.contents import NAME
 from gateway.dialects.anthropic.encoding import PING
 from gateway.dialects.anthropic.failures import error_frame, error_in
 from gateway.dialects.anthropic.options import Options
@@ -33,6 +35,23 @@ _DECODED_REASONS: Final[Mapping[str, Reason]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _Opaque:
+    """A block that only this dialect understands, until it is complete: its input may come in fragments."""
+
+    start: Json
+    fragments: list[str] = field(default_factory=list)
+
+    def whole(self) -> pc.WholePiece:
+        """With the input, if that is an object; a cut one leaves the block as it began."""
+        try:
+            found = orjson.loads("".join(self.fragments))
+        except orjson.JSONDecodeError:
+            found = None
+        block = {**self.start, "input": found} if isinstance(found, dict) else self.start
+        return pc.WholePiece(BlockKind.OPAQUE, writable(block), NAME)
+
+
 class Decoder(StreamDecoder):
     """Message stream → pieces, liberal with what compatible servers send (mapping.md §11)."""
 
@@ -40,11 +59,14 @@ class Decoder(StreamDecoder):
 
     def __init__(self, options: Options, max_event: int = sse.MAX_EVENT) -> None:
         super().__init__(max_event)
+        self._origin = options.profile
         self._has_started = False
-        self._usage = ev.Usage()
-        self._input: Json = {}
+        self._usage: Json = {}
         self._stop: Json | None = None
         self._inputs: dict[int, str] = {}
+        self._opaque: dict[int, _Opaque] = {}
+        self._told: set[int] = set()
+        self._held, self._max_held = 0, max_event
 
     def read(self, frame: sse.Frame) -> list[pc.Piece]:
         if frame.data.strip() == b"[DONE]":
@@ -65,51 +87,84 @@ class Decoder(StreamDecoder):
             return
         self._has_started = True
         message = body["message"]
-        usage = message.get("usage")
-        yield ev.Start(message.get("id"), message.get("model"), usage=self._learn(usage) if usage else None)
+        usage = self._learn(used) if (used := message.get("usage")) else None
+        yield ev.Start(message.get("id"), message.get("model"), usage=usage, origin=self._origin)
 
     def _block_start(self, body: Json) -> Iterator[pc.Piece]:
+        """The next block implies that those before it are complete, where nobody says so (mapping.md §11)."""
+        yield from self._flush()
         index, block = number(body["index"]), body["content_block"]
+        self._told.discard(index)
         match block.get("type"):
             case "text":
                 yield pc.ContentPiece(BlockKind.TEXT, text(block.get("text")), index)
                 for citation in block.get("citations") or ():
-                    yield pc.CitationPiece(writable(citation), "anthropic", index)
+                    yield _cite(index, citation)
             case "thinking":
                 yield pc.ContentPiece(BlockKind.REASONING, text(block.get("thinking")), index)
-                yield from _seal(index, block.get("signature"))
+                yield from self._seal(index, block.get("signature"))
             case "redacted_thinking":
-                yield pc.WholePiece(BlockKind.REDACTED, rq.OpaqueValue("anthropic", text(block["data"])))
+                yield pc.WholePiece(BlockKind.REDACTED, rq.OpaqueValue(NAME, text(block["data"]), self._origin))
             case "tool_use":
-                if block.get("input"):
-                    self._inputs[index] = orjson.dumps(block["input"]).decode()
+                if whole := block.get("input"):
+                    self._inputs[index] = whole if isinstance(whole, str) else orjson.dumps(whole).decode()
                 yield pc.ToolPiece(index, text(block.get("id")), text(block.get("name")))
             case str():
-                yield pc.WholePiece(BlockKind.OPAQUE, writable(block))
+                self._opaque[index] = _Opaque(writable(block))
             case _:
                 raise TypeError("a block without a type")
 
     def _block_delta(self, body: Json) -> Iterator[pc.Piece]:
         index, delta = number(body["index"]), body["delta"]
+        if index in self._told:
+            return
         match delta.get("type"):
+            case "input_json_delta":
+                yield from self._argue(index, text(delta.get("partial_json")))
+            case _ if index in self._opaque:
+                pass
             case "text_delta":
                 yield pc.ContentPiece(BlockKind.TEXT, text(delta.get("text")), index)
-            case "input_json_delta":
-                if fragment := text(delta.get("partial_json")):
-                    self._inputs.pop(index, None)  # deltas win over a complete input in the start
-                    yield pc.ToolPiece(index, fragment=fragment)
             case "thinking_delta":
                 yield pc.ContentPiece(BlockKind.REASONING, text(delta.get("thinking")), index)
             case "signature_delta":
-                yield from _seal(index, delta.get("signature"))
+                yield from self._seal(index, delta.get("signature"))
             case "citations_delta":
-                yield pc.CitationPiece(writable(delta["citation"]), "anthropic", index)
+                yield _cite(index, delta["citation"])
+
+    def _argue(self, index: int, fragment: str) -> Iterator[pc.Piece]:
+        if index in self._opaque:
+            self._held += len(fragment)
+            if self._held > self._max_held:
+                raise Malformed(f"blocks of more than {self._max_held} bytes that only their own dialect understands")
+            self._opaque[index].fragments.append(fragment)
+        elif fragment:
+            self._inputs.pop(index, None)  # deltas win over a complete input in the start
+            yield pc.ToolPiece(index, fragment=fragment)
 
     def _block_stop(self, body: Json) -> Iterator[pc.Piece]:
         index = number(body["index"])
         if whole := self._inputs.pop(index, ""):
             yield pc.ToolPiece(index, fragment=whole)
-        yield pc.BlockEnd(index)
+        if opaque := self._opaque.pop(index, None):
+            yield opaque.whole()
+        elif index not in self._told:
+            yield pc.BlockEnd(index)
+
+    def _flush(self) -> Iterator[pc.Piece]:
+        """What came whole and was never closed; what still comes of it is no news."""
+        for index, whole in self._inputs.items():
+            yield pc.ToolPiece(index, fragment=whole)
+            yield pc.BlockEnd(index)
+        for opaque in self._opaque.values():
+            yield opaque.whole()
+        self._told.update(self._inputs, self._opaque)
+        self._inputs.clear()
+        self._opaque.clear()
+
+    def _seal(self, index: int, signature: Any) -> Iterator[pc.Piece]:
+        if sealed := text(signature):
+            yield pc.SignaturePiece(rq.OpaqueValue(NAME, sealed, self._origin), index)
 
     def _message_delta(self, body: Json) -> Iterator[pc.Piece]:
         delta = body.get("delta") or {}
@@ -146,18 +201,20 @@ class Decoder(StreamDecoder):
         """Complete with a stop reason, whether or not `message_stop` came (mapping.md §9.1)."""
         if self._stop is None:
             return [ev.Failed(Truncated("the upstream closed the stream before the answer was finished"))]
-        flushed = [pc.ToolPiece(index, fragment=whole) for index, whole in self._inputs.items()]
-        return [*flushed, _load_finish(self._stop), ev.End()]
+        return [*self._flush(), _load_finish(self._stop), ev.End()]
 
     def _learn(self, usage: Json) -> ev.Usage:
         """Cumulative for the whole message: values overwrite, null and absent keep what was known."""
-        self._input |= {name: value for name, value in usage.items() if value is not None}
-        return load_usage(self._input)
+        self._usage |= {name: value for name, value in usage.items() if value is not None}
+        return load_usage(self._usage)
 
 
-def _seal(index: int, signature: Any) -> Iterator[pc.Piece]:
-    if sealed := text(signature):
-        yield pc.SignaturePiece(rq.OpaqueValue("anthropic", sealed), index)
+def _cite(index: int, citation: Json) -> pc.CitationPiece:
+    """Only what was found on the web has an address that means something elsewhere (mapping.md §10)."""
+    held = writable(citation)
+    if held.get("type") != "web_search_result_location":
+        return pc.CitationPiece(held, NAME, index)
+    return pc.CitationPiece(held, NAME, index, text(held.get("url")), text(held.get("title")))
 
 
 def _load_finish(stop: Json) -> ev.Finish:

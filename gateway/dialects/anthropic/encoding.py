@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Final, assert_never
 
 import orjson
 
+from gateway.dialects.anthropic.contents import NAME
 from gateway.dialects.anthropic.failures import error_frame
 from gateway.dialects.base import Json, Stamp
 from gateway.dialects.tools import arguments_object
@@ -33,12 +33,11 @@ _STOP: Final = sse.write(b'{"type":"message_stop"}', b"message_stop")
 PING: Final = sse.write(b'{"type":"ping"}', b"ping")
 
 
-def gateway_signature(value: rq.OpaqueValue | None) -> str:
+def _sealed(value: rq.OpaqueValue | None, origin: str, stamp: Stamp) -> str:
     """What stands for the signature of reasoning: Anthropic's own, or a token of ours (mapping.md §6.3)."""
-    if value is not None and value.format == "anthropic":
+    if value is not None and value.format == NAME:
         return value.data
-    token = {"o": "gateway", "f": value.format if value else "none"} | ({"d": value.data} if value else {})
-    return "gw1." + base64.urlsafe_b64encode(orjson.dumps(token)).decode().rstrip("=")
+    return stamp.sealer.seal(origin, value)
 
 
 class Encoder:
@@ -50,8 +49,8 @@ class Encoder:
 
     def __init__(self, request: rq.Request, stamp: Stamp) -> None:
         self._request = request
-        self._id = f"msg_{stamp.token}"
-        self._kind = BlockKind.TEXT
+        self._stamp = stamp
+        self._origin = ""
         self._needs_signature = False
         self._characters = 0
         self._usage = ev.Usage()
@@ -101,7 +100,7 @@ class Encoder:
                 return self._block_stop(event)
             case ev.ReasoningSignature():
                 self._needs_signature = False
-                return _signature(event.index, event.value)
+                return self._signature(event.index, event.value)
             case ev.Citation():
                 return _citation(event)
             case ev.Finish():
@@ -118,11 +117,12 @@ class Encoder:
 
     def _start(self, start: ev.Start) -> bytes:
         """`message_start` needs a plausible prompt size: an estimate where the upstream tells none yet (pitfall 32)."""
+        self._origin = start.origin
         self._usage = self._usage.merged(start.usage or ev.Usage())
         if not self._usage.input:
             self._usage = replace(self._usage, input=self._request.estimate_tokens())
         message: Json = {
-            "id": self._id,
+            "id": f"msg_{self._stamp.token}",
             "type": "message",
             "role": "assistant",
             "model": self._request.model,
@@ -134,16 +134,18 @@ class Encoder:
         return _frame("message_start", {"type": "message_start", "message": message})
 
     def _block_start(self, event: ev.BlockStart) -> bytes:
-        self._kind = event.kind
         self._needs_signature = event.kind is BlockKind.REASONING
-        block = _spell_block(block_of(event))
+        block = _spell_block(block_of(event), self._origin, self._stamp)
         body = {"type": "content_block_start", "index": event.index, "content_block": block}
         return _frame("content_block_start", body)
 
     def _block_stop(self, event: ev.BlockStop) -> bytes:
-        seal = _signature(event.index, None) if self._needs_signature else b""
+        seal = self._signature(event.index, None) if self._needs_signature else b""
         self._needs_signature = False
         return seal + _frame("content_block_stop", {"type": "content_block_stop", "index": event.index})
+
+    def _signature(self, index: int, value: rq.OpaqueValue | None) -> bytes:
+        return _delta(index, {"type": "signature_delta", "signature": _sealed(value, self._origin, self._stamp)})
 
     def _end(self) -> bytes:
         if self._finish is None:
@@ -163,12 +165,8 @@ def _delta(index: int, delta: Json) -> bytes:
     return _frame("content_block_delta", {"type": "content_block_delta", "index": index, "delta": delta})
 
 
-def _signature(index: int, value: rq.OpaqueValue | None) -> bytes:
-    return _delta(index, {"type": "signature_delta", "signature": gateway_signature(value)})
-
-
 def _citation(event: ev.Citation) -> bytes:
-    if event.dialect != "anthropic":
+    if event.dialect != NAME:
         return b""
     return _delta(event.index, {"type": "citations_delta", "citation": event.citation})
 
@@ -180,11 +178,12 @@ def _spell_finish(finish: ev.Finish) -> Json:
     matched = finish.stop_sequence if reason == "stop_sequence" else None
     spelled: Json = {"stop_reason": reason, "stop_sequence": matched}
     if reason == "refusal":
-        spelled["stop_details"] = finish.detail or _REFUSAL_DETAILS
+        is_told = finish.detail is not None and finish.detail.get("type") == "refusal"
+        spelled["stop_details"] = finish.detail if is_told else _REFUSAL_DETAILS
     return spelled
 
 
-def _spell_block(block: Block) -> Json:
+def _spell_block(block: Block, origin: str, stamp: Stamp) -> Json:
     """A block as `content_block_start` has it; a tool's input stays empty there (pitfall 16)."""
     match block.kind:
         case BlockKind.TOOL:
@@ -192,7 +191,7 @@ def _spell_block(block: Block) -> Json:
         case BlockKind.REASONING:
             return {"type": "thinking", "thinking": "", "signature": ""}
         case BlockKind.REDACTED if isinstance(block.payload, rq.OpaqueValue):
-            return {"type": "redacted_thinking", "data": block.payload.data}
+            return {"type": "redacted_thinking", "data": _sealed(block.payload, origin, stamp)}
         case BlockKind.OPAQUE if isinstance(block.payload, Mapping):
             return dict(block.payload)
         case _:
@@ -222,21 +221,21 @@ def dump(response: Response, request: rq.Request, stamp: Stamp) -> Json:
         "type": "message",
         "role": "assistant",
         "model": request.model,
-        "content": [_dump_block(block) for block in response.blocks],
+        "content": [_dump_block(block, response.start.origin, stamp) for block in response.blocks],
         **_spell_finish(response.finish),
         "usage": dump_usage(estimate.merged(response.usage) if response.usage else estimate),
     }
 
 
-def _dump_block(block: Block) -> Json:
-    spelled = _spell_block(block)
+def _dump_block(block: Block, origin: str, stamp: Stamp) -> Json:
+    spelled = _spell_block(block, origin, stamp)
     match block.kind:
         case BlockKind.TOOL:
             spelled["input"] = arguments_object(block.text)[0]
         case BlockKind.REASONING:
-            spelled |= {"thinking": block.text, "signature": gateway_signature(block.signature)}
+            spelled |= {"thinking": block.text, "signature": _sealed(block.signature, origin, stamp)}
         case BlockKind.TEXT | BlockKind.REFUSAL:
             spelled["text"] = block.text
-            citations = [c.citation for c in block.citations if c.dialect == "anthropic"]
+            citations = [c.citation for c in block.citations if c.dialect == NAME]
             spelled["citations"] = citations or None
     return spelled

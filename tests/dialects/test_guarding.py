@@ -17,12 +17,13 @@ from gateway.dialects import DIALECTS
 from gateway.dialects.anthropic import guarding as messages
 from gateway.dialects.base import Fault, Guard
 from gateway.dialects.openai import guarding as chat
+from gateway.dialects.responses import guarding as responses
 from gateway.dialects.truss.parsing import FORM_RAW
 from gateway.neutral.request import Request
 from tests.dialects.cases import CASES, STAMP, Case
-from tests.dialects.wire_grammar import check_anthropic, check_openai
+from tests.dialects.wire_grammar import check_anthropic, check_openai, check_responses
 
-GUARDED: Final = ("openai", "anthropic")
+GUARDED: Final = ("openai", "anthropic", "responses")
 every_case = pytest.mark.parametrize("case", CASES, ids=str)
 
 
@@ -73,7 +74,7 @@ def frames_of(data: bytes) -> list[bytes]:
 
 # -- streams with one thing changed ----------------------------------------------------------------------------------
 
-INDEX: Final = re.compile(rb'"index":(\d+)')
+INDEX: Final = re.compile(rb'"(?:(?:output_|content_|summary_)?index|sequence_number)":(\d+)')
 STREAMS: Final = {client: [frames_of(case.output(client)) for case in CASES] for client in GUARDED}
 
 
@@ -114,13 +115,17 @@ def mutated(draw: st.DrawFn, client: str) -> list[bytes]:
     return frames
 
 
+READERS: Final[Mapping[str, Callable[[bytes], str]]] = {
+    "openai": lambda data: check_openai(data, include_usage=True),
+    "anthropic": check_anthropic,
+    "responses": check_responses,
+}
+
+
 def is_legal(client: str, data: bytes) -> bool:
     """What an independent reader of the wire says."""
     try:
-        if client == "openai":
-            check_openai(data, include_usage=True)
-        else:
-            check_anthropic(data)
+        READERS[client](data)
     except (AssertionError, KeyError, ValueError):
         return False
     return True
@@ -260,7 +265,84 @@ class Messages(Wire):
         return b"event: %b\ndata: %b\n\n" % (name.encode(), orjson.dumps({"type": name, **fields}))
 
 
-WIRES: Final[Mapping[str, type[Wire]]] = {"openai": Chat, "anthropic": Messages}
+class Responses(Wire):
+    transitions = responses.TRANSITIONS
+    begin = responses.State.NEW
+    nowhere = frozenset({responses.Kind.STRAY, responses.Kind.UNKNOWN})
+    items: Final = {
+        responses.Kind.MESSAGE: "message",
+        responses.Kind.REASONING: "reasoning",
+        responses.Kind.FUNCTION: "function_call",
+        responses.Kind.CUSTOM: "custom_tool_call",
+    }
+    parts: Final = {
+        responses.Kind.TEXT_PART: ("content_part.added", "output_text"),
+        responses.Kind.REFUSAL_PART: ("content_part.added", "refusal"),
+        responses.Kind.THOUGHT_PART: ("content_part.added", "reasoning_text"),
+        responses.Kind.SUMMARY_PART: ("reasoning_summary_part.added", "summary_text"),
+        responses.Kind.PART_DONE: ("content_part.done", "output_text"),
+        responses.Kind.SUMMARY_PART_DONE: ("reasoning_summary_part.done", "summary_text"),
+    }
+    contents: Final = {
+        responses.Kind.TEXT_DELTA: "output_text.delta",
+        responses.Kind.ANNOTATION: "output_text.annotation.added",
+        responses.Kind.REFUSAL_DELTA: "refusal.delta",
+        responses.Kind.THOUGHT_DELTA: "reasoning_text.delta",
+        responses.Kind.SUMMARY_DELTA: "reasoning_summary_text.delta",
+        responses.Kind.ARGUMENTS_DELTA: "function_call_arguments.delta",
+        responses.Kind.INPUT_DELTA: "custom_tool_call_input.delta",
+        responses.Kind.TEXT_DONE: "output_text.done",
+        responses.Kind.REFUSAL_DONE: "refusal.done",
+        responses.Kind.THOUGHT_DONE: "reasoning_text.done",
+        responses.Kind.SUMMARY_DONE: "reasoning_summary_text.done",
+        responses.Kind.ARGUMENTS_DONE: "function_call_arguments.done",
+        responses.Kind.INPUT_DONE: "custom_tool_call_input.done",
+        responses.Kind.UNKNOWN: "audio.delta",
+    }
+
+    def __init__(self) -> None:
+        self.added = 0
+        self.number = 0
+
+    def frame(self, kind: Enum) -> bytes:
+        if kind in self.items:
+            self.added += 1
+            return self.item("added", {"id": f"item_{self.added - 1}", "type": self.items[kind]})
+        if kind in self.parts:
+            name, part = self.parts[kind]
+            return self.content(name, {"part": {"type": part}})
+        if kind in self.contents:
+            return self.content(self.contents[kind], {"delta": "x"})
+        match kind:
+            case responses.Kind.KEEP_ALIVE:
+                return b": keep-alive\n\n"
+            case responses.Kind.ITEM_DONE:
+                return self.item("done", {"id": self.last, "type": "message"})
+            case responses.Kind.STRAY:
+                return self.event("output_text.delta", item_id="item_9", output_index=9, content_index=0, delta="x")
+            case _:
+                return self.event(kind.name.lower(), response={"id": "resp_1"})
+
+    @property
+    def last(self) -> str:
+        return f"item_{self.added - 1}" if self.added else ""
+
+    def item(self, what: str, item: dict[str, Any]) -> bytes:
+        return self.event(f"output_item.{what}", output_index=self.added - 1, item=item)
+
+    def content(self, name: str, fields: dict[str, Any]) -> bytes:
+        place = {"item_id": self.last, "output_index": self.added - 1}
+        if not name.startswith(("function_call", "custom_tool")):
+            place["summary_index" if name.startswith("reasoning_summary") else "content_index"] = 0
+        return self.event(name, **place, **fields)
+
+    def event(self, name: str, **fields: Any) -> bytes:
+        body = {"type": f"response.{name}", **fields, "sequence_number": self.number}
+        self.number += 1
+        return b"event: response.%b\ndata: %b\n\n" % (name.encode(), orjson.dumps(body))
+
+
+WIRES: Final[Mapping[str, type[Wire]]] = {"openai": Chat, "anthropic": Messages, "responses": Responses}
 PAIRS: Final = [
     pytest.param(client, state, kind, id=f"{client}-{state.name}-{kind.name}".lower())
     for client, wire in WIRES.items()
@@ -329,6 +411,10 @@ OPENED: Final[Mapping[str, tuple[Enum, ...]]] = {
         messages.Kind.TEXT_DELTA,
         messages.Kind.TEXT_DELTA,
     ),
+    "responses": (
+        *(responses.Kind.CREATED, responses.Kind.IN_PROGRESS, responses.Kind.MESSAGE, responses.Kind.TEXT_PART),
+        *(responses.Kind.TEXT_DELTA, responses.Kind.TEXT_DELTA),
+    ),
 }
 """The second delta takes the short cut."""
 
@@ -357,6 +443,13 @@ def test_a_line_too_many_in_a_frame_is_a_fault(client: str) -> None:
         fault = guard.check(last[:place] + b"\n" + last[place:])
         assert fault is not None, place
         assert guard.check(last) is None, "what was refused changed nothing"
+
+
+def numbered(number: int, name: str, **fields: Any) -> bytes:
+    """An event of a response with this number."""
+    wire = Responses()
+    wire.number = number
+    return wire.event(name, **fields)
 
 
 BAD_FRAMES: Final[Mapping[str, tuple[bytes, ...]]] = {
@@ -393,6 +486,21 @@ BAD_FRAMES: Final[Mapping[str, tuple[bytes, ...]]] = {
         b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta}}\n\n',
         Messages().event("content_block_stop", index=1),
     ),
+    "responses": (
+        b"\n\n",
+        b"data: [DONE]\n\n",
+        b'event: response.failed\ndata: {"type":"response.completed","sequence_number":6}\n\n',
+        b'data: {"type":"response.failed","response":{"id":"resp_1"},"sequence_number":6}\n\n',
+        numbered(6, "failed", response={"id": "resp_2"}),
+        numbered(6, "failed", response=None),
+        numbered(7, "failed", response={"id": "resp_1"}),
+        numbered(5, "output_text.delta", item_id="item_0", output_index=0, content_index=0, delta="x"),
+        numbered(6, "output_text.delta", item_id="item_0", output_index=0, content_index=1, delta="x"),
+        numbered(6, "output_text.delta", item_id="item_0", output_index=1, content_index=0, delta="x"),
+        numbered(6, "output_text.delta", item_id="item_1", output_index=0, content_index=0, delta="x"),
+        numbered(6, "output_item.added", output_index=1, item={"id": "item_1", "type": "message"}),
+        numbered(6, "output_item.done", output_index=0, item={"id": "item_1", "type": "message"}),
+    ),
 }
 
 
@@ -416,11 +524,21 @@ def test_a_write_is_taken_as_a_whole_or_not_at_all(client: str) -> None:
             messages.Kind.MESSAGE_STOP,
             messages.Kind.PING,
         ),
+        "responses": (
+            *(responses.Kind.TEXT_DONE, responses.Kind.PART_DONE, responses.Kind.ITEM_DONE),
+            *(responses.Kind.COMPLETED, responses.Kind.KEEP_ALIVE),
+        ),
+    }
+    errors: Mapping[str, Enum] = {
+        "openai": chat.Kind.ERROR,
+        "anthropic": messages.Kind.ERROR,
+        "responses": responses.Kind.FAILED,
     }
     guard = guard_of(client)
     assert guard.check(b"".join(wire.frame(kind) for kind in OPENED[client])) is None
     fault = guard.check(b"".join(wire.frame(kind) for kind in ends[client]))
     assert fault == Fault("done", ends[client][-1].name.lower())
     assert guard.end() is not None
-    error: Enum = chat.Kind.ERROR if client == "openai" else messages.Kind.ERROR
-    assert (guard.check(wire.frame(error)), guard.end()) == (None, None)
+    if isinstance(wire, Responses):
+        wire.number = len(OPENED[client])  # what was not sent does not count
+    assert (guard.check(wire.frame(errors[client])), guard.end()) == (None, None)

@@ -8,6 +8,7 @@ from gateway.dialects.base import Dialect, Path, Sample, same_form
 from gateway.dialects.responses.decoding import Decoder, load
 from gateway.dialects.responses.encoding import Encoder
 from gateway.dialects.responses.failures import dump_error, load_error
+from gateway.dialects.responses.guarding import guard
 from gateway.dialects.responses.options import Options
 from gateway.dialects.responses.output import dump
 from gateway.dialects.responses.parsing import parse
@@ -28,6 +29,7 @@ DIALECT: Final = Dialect(
     render=render,
     forward=forward,
     encoder=Encoder,
+    guard=guard,
     decoder=Decoder,
     dump=dump,
     load=load,

@@ -84,14 +84,14 @@ class Decoder(StreamDecoder):
 
     def event(self, kind: str, body: Json) -> Iterator[pc.Piece]:
         """What one event of the stream means; unknown ones mean nothing."""
-        number = body.get("sequence_number")
-        if type(number) is int:
-            self._number = number
         reader = self._READERS.get(kind)
         if reader is not None:
             yield from reader(self, body)
         elif kind == "error" or (not kind and body.get("error")):
             raise error_in(body)
+        number = body.get("sequence_number")
+        if type(number) is int:  # not that of a failure: `tell` speaks in its place
+            self._number = number
 
     # -- the answer itself -------------------------------------------------------------------------------------------
 

@@ -176,12 +176,12 @@ class Encoder:
         return self._frame(f"{form.part}.added", **item.place, part=_part(item, form))
 
     def _reasoning_delta(self, event: ev.ReasoningDelta) -> bytes:
-        """The first one tells whether the item holds a summary, or what the model really thought."""
+        """The first one decides whether the item holds a summary, or what the model really thought."""
         item = self._item
         if item is None or item.form is not None:
             return self._delta(event.text)
-        item.block.is_summary = event.is_summary
-        return self._open(item, _SUMMARY if event.is_summary else _THOUGHT) + self._delta(event.text)
+        item.block.is_summary = self._spelling.is_summary(event)
+        return self._open(item, _SUMMARY if item.block.is_summary else _THOUGHT) + self._delta(event.text)
 
     def _note(self, event: ev.ReasoningSignature | ev.Citation) -> bytes:
         """Told with the end of the item: a signature seals all of it, a citation may speak of all of it."""

@@ -48,6 +48,7 @@ class Spelling:
         self._token = stamp.token
         self._sealer = stamp.sealer
         self._seals_all = request.form == FORM_SEALED
+        self._asks_summary = request.reasoning is not None and request.reasoning.visible == "summary"
         self._head: Json = {
             "id": self.id_of("resp", 0),
             "object": "response",
@@ -56,6 +57,10 @@ class Spelling:
             **_DEFAULTS,
             **request.echo,
         }
+
+    def is_summary(self, reasoning: Block | ev.ReasoningDelta) -> bool:
+        """Whether reasoning is told as a summary: always to clients that asked for one, as some read nothing else."""
+        return self._asks_summary or reasoning.is_summary
 
     def id_of(self, prefix: str, ordinal: int) -> str:
         """An id that stays the same through the whole answer, with 32 hexadecimal digits."""
@@ -118,7 +123,7 @@ class Spelling:
 
     def _reasoning(self, block: Block, ordinal: int, origin: str) -> Json:
         item: Json = {"id": self.id_of("rs", ordinal), "type": "reasoning", "summary": []}
-        if block.text and block.is_summary:
+        if block.text and self.is_summary(block):
             item["summary"] = [{"type": "summary_text", "text": block.text}]
         elif block.text:
             item["content"] = [{"type": "reasoning_text", "text": block.text}]

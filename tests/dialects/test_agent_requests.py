@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import orjson
+import pytest
 
 from gateway.neutral import request as rq
 from tests.dialects.requests import parse
@@ -32,6 +33,20 @@ def test_claude_codes_request_is_read_whole() -> None:
     assert (request.reasoning.mode, request.reasoning.effort) == ("auto", "high")
     assert len(request.user_id or "") > 140
     assert "context_management" in request.extras["anthropic"]
+
+
+@pytest.mark.parametrize(
+    ("display", "visible", "extras"),
+    [("omitted", "omit", {}), ("updates", "summary", {}), ("next_beta", None, {"thinking.display": "next_beta"})],
+)
+def test_how_thinking_is_displayed_is_an_open_set(display: str, visible: str | None, extras: dict[str, str]) -> None:
+    """Claude Code asks for `updates` where its own output is streamed, which no reference names."""
+    body = recorded("claude_code_request")
+    body["thinking"]["display"] = display
+    request = parse("anthropic", body)
+    assert request.reasoning is not None
+    assert request.reasoning.visible == visible
+    assert {name: value for name, value in request.extras["anthropic"].items() if "thinking" in name} == extras
 
 
 def test_claude_codes_history_keeps_calls_results_and_thinking() -> None:

@@ -155,7 +155,6 @@ def test_either_version_and_any_length_of_user_id() -> None:
         ({"output_config": {"format": {"type": "json_schema", "schema": 5}}}, "output_config.format.schema"),
         ({"output_config": {"effort": "huge"}}, "output_config.effort"),
         ({"output_format": {"type": "xml"}}, "output_format.type"),
-        ({"thinking": {"type": "adaptive", "display": "all"}}, "thinking.display"),
         ({"thinking": {"type": "enabled", "budget_tokens": "x"}}, "thinking.budget_tokens"),
         ({"speed": "slow"}, "speed"),
         ({"messages": [USER, {"role": "system", "content": [{"type": "tool_use"}]}]}, "messages.1.content.0.id"),

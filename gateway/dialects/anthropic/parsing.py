@@ -24,7 +24,8 @@ _NAMES: Final[Mapping[str, str]] = {
 }
 _THINKING: Final = {"enabled": "on", "adaptive": "auto", "disabled": "off", "between_tools": "off"}
 _EFFORTS: Final = ("low", "medium", "high", "xhigh", "max")
-_VISIBLE: Final = {"summarized": "summary", "omitted": "omit"}
+_VISIBLE: Final[Mapping[str | None, str]] = {"summarized": "summary", "omitted": "omit", "updates": "summary"}
+"""Claude Code's `updates` are summaries while the model thinks. The set is open: betas add to it."""
 
 
 def parse(inbound: Inbound) -> rq.Request:
@@ -108,10 +109,12 @@ def _reasoning(body: Fields, config: Fields | None, unknown: Json, names: dict[s
         names["reasoning"] = "output_config.effort"
         return rq.ReasoningRequest(effort=effort) if effort else None
     mode = _THINKING[thinking.need_choice("type", tuple(_THINKING))]
-    display = thinking.choice("display", tuple(_VISIBLE))
+    display = thinking.string("display")
+    if display is not None and display not in _VISIBLE:
+        unknown["thinking.display"] = display
     budget = thinking.integer("budget_tokens", low=0)
     unknown |= _rest(thinking, "thinking")
-    return rq.ReasoningRequest(mode, effort, budget, _VISIBLE[display] if display else None)
+    return rq.ReasoningRequest(mode, effort, budget, _VISIBLE.get(display))
 
 
 def _user(body: Fields, unknown: Json) -> str | None:

@@ -71,7 +71,7 @@ class Simulator:
         dialect = next(dialect for dialect in _CALLS if path.endswith(dialect.ending))
         try:
             request = dialect.parse(Inbound(decode(body), headers=headers))
-            script = sc.read(request.model.partition("?")[2], sc.read(query, self._base))
+            script = sc.for_request(sc.read(request.model.partition("?")[2], sc.read(query, self._base)), request)
         except GatewayError as error:
             return _refusal(dialect, error)
         return self._answer(dialect, request, script)

@@ -57,7 +57,8 @@ _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s)")
 class Script:
     """`say`: a name of `sayings.SAYS`. `ttft_s`: before the first token. `tps`: tokens a second, 0 without pause.
 
-    `fault` happens `at` a token, or with status `at`. `cache_read`, `cache_write`: prompt tokens that the answer's
+    `fault` happens `at` a token, or with status `at`; `when` is `stream` if answers that aren't streamed are spared it.
+    `cache_read`, `cache_write`: prompt tokens that the answer's
     usage counts besides its own, as read from a cache and written to it.
     """
 
@@ -66,6 +67,7 @@ class Script:
     tps: float = 20.0
     fault: str = ""
     at: int = 0
+    when: str = ""
     cache_read: int | None = None
     cache_write: int | None = None
 
@@ -90,6 +92,8 @@ def _set(script: Script, name: str, value: str) -> Script:
             return replace(script, ttft_s=float(found[1]) * (0.001 if found[2] == "ms" else 1))
         case "tps" if value.isdecimal():
             return replace(script, tps=float(value))
+        case "when" if value == "stream":
+            return replace(script, when=value)
         case "cache_read" if value.isdecimal():
             return replace(script, cache_read=int(value))
         case "cache_write" if value.isdecimal():
@@ -100,8 +104,13 @@ def _set(script: Script, name: str, value: str) -> Script:
                 return replace(script, fault=fault, at=int(at or 0))
     raise BadRequest(
         f"simulator: {name}={value[:32]!r} is none of ttft=200ms, tps=20, say={'|'.join(sayings.SAYS)}, fault=NAME@N, "
-        "cache_read=N, cache_write=N"
+        "when=stream, cache_read=N, cache_write=N"
     )
+
+
+def for_request(script: Script, request: Request) -> Script:
+    """The script as far as it concerns a request."""
+    return replace(script, fault="") if script.when == "stream" and not request.stream else script
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from gateway.neutral.events import ArgsDelta, BlockStart, End, Event, Failed, Fi
 from gateway.neutral.grammar import Grammar
 from gateway.neutral.request import FunctionTool, Request, Role, Text, ToolResult, Turn
 from gateway.simulator.sayings import HAIKU
-from gateway.simulator.script import FAULTS, Cut, Hang, Pause, Raw, Say, Script, Step, play, read, tokens
+from gateway.simulator.script import FAULTS, Cut, Hang, Pause, Raw, Say, Script, Step, for_request, play, read, tokens
 
 
 def ask(text: str = "hello", **fields: object) -> Request:
@@ -109,3 +109,10 @@ def test_what_it_says_obeys_the_grammar(fault: str) -> None:
     grammar = Grammar()
     for event in said(list(play(Script(fault=fault, at=1), ask("a b c")))):
         grammar.check(event)
+
+
+def test_a_fault_of_streams_alone_spares_whole_answers() -> None:
+    script = read("fault=error@1&when=stream")
+    assert for_request(script, ask(stream=True)).fault == "error"
+    assert for_request(script, ask()).fault == ""
+    assert for_request(read("fault=error@1"), ask()).fault == "error"

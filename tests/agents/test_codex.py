@@ -1,0 +1,82 @@
+"""Codex, the real program, on every kind of upstream that has tools."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.agents.programs import Ran, codex
+from tests.agents.upstreams import UPSTREAMS, Gateways
+
+pytestmark = pytest.mark.agents
+
+FREE_TEXT: Final = "gpt-5.5"
+"""A model that Codex knows: it declares a custom `apply_patch`, and hosted tools."""
+NAMESPACED: Final = "demo"
+"""A model that it doesn't know: it declares a namespace of tools."""
+
+
+def told(ran: Ran) -> str:
+    """What the agent says at its end. A run that ended well has no failed turn and no error of the API."""
+    assert ran.code == 0, (ran.stderr, ran.lines)
+    assert not ran.of_type("turn.failed"), ran.lines
+    assert not ran.of_type("error"), ran.lines
+    return next(item["text"] for item in reversed(items(ran)) if item["type"] == "agent_message")
+
+
+def items(ran: Ran) -> list[dict[str, str]]:
+    return [line["item"] for line in ran.of_type("item.completed")]
+
+
+@pytest.mark.parametrize("upstream", UPSTREAMS)
+def test_it_works_over_several_turns(upstream: str, gws: Gateways, tmp_path: Path) -> None:
+    """Pitfalls 75, 76, 106, 107, 108, 117, 118: commands, parallel ones and a patch in free text really run.
+
+    What it sends: `tests/data/codex_request.json`.
+    """
+    folder = tmp_path / "project"
+    steps = (
+        "step run printf 'salt wind\\n' > note.txt && cat note.txt",
+        "step run wc -c < note.txt",
+        "with run echo beside",
+        'step patch second.txt it\'s a "second" file ✓',
+        "step run cat none.txt",
+    )
+    said = told(codex(gws.url(upstream), "\n".join(steps), folder, FREE_TEXT))
+    assert (folder / "note.txt").read_text() == "salt wind\n"
+    assert (folder / "second.txt").read_text() == 'it\'s a "second" file ✓\n'
+    assert "All 4 steps are done.\nexec_command said: " in said
+    assert "Output:\nsalt wind\n" in said
+    assert "Output:\n10\n" in said
+    assert "Output:\nbeside\n" in said
+    assert "apply_patch said: Exit code: 0" in said
+    assert "No such file" in said
+    assert f"5 of 5 calls, 5 of 5 results, 4 of 4 texts, {UPSTREAMS[upstream].came_back(4)}." in said
+
+
+@pytest.mark.parametrize("upstream", UPSTREAMS)
+def test_it_calls_a_tool_of_a_namespace(upstream: str, gws: Gateways, tmp_path: Path) -> None:
+    """Pitfall 106: the model sees `namespace__tool`, Codex its own tool, and the result finds its way back.
+
+    What it sends: `tests/data/codex_namespace_request.json`.
+    """
+    folder = tmp_path / "project"
+    steps = 'step call close_agent {"target": "nobody"}\nstep run echo salt > note.txt'
+    said = told(codex(gws.url(upstream), steps, folder, NAMESPACED))
+    assert (folder / "note.txt").read_text() == "salt\n"
+    assert "close_agent said: " in said
+    assert "nobody" in said
+    assert f"2 of 2 calls, 2 of 2 results, 2 of 2 texts, {UPSTREAMS[upstream].came_back(2)}." in said
+
+
+@pytest.mark.parametrize("upstream", UPSTREAMS)
+def test_it_tries_again_after_a_broken_stream(upstream: str, gws: Gateways, tmp_path: Path) -> None:
+    """Pitfalls 43, 48, 118: a failure in mid-stream is told as one, and never taken for the end of the turn."""
+    folder = tmp_path / "project"
+    script = "say=agent&ttft=0ms&tps=40&fault=error@4"
+    ran = codex(gws.url(upstream, script), "step run echo salt > note.txt", folder, FREE_TEXT)
+    assert ran.code != 0
+    assert ran.of_type("turn.failed")
+    assert not (folder / "note.txt").exists()

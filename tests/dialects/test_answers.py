@@ -18,6 +18,7 @@ from openai.types.responses import ResponseCompletedEvent, ResponseFailedEvent, 
 
 from gateway.dialects import DIALECTS
 from gateway.dialects.sealing import FOREIGN, Sealer
+from gateway.dialects.tools import wrap_custom
 from gateway.errors import Kind, UpstreamError
 from gateway.neutral.events import BlockKind, Citation, Event, Failed, Finish, Reason, Start
 from gateway.neutral.request import OpaqueValue
@@ -130,7 +131,8 @@ def test_an_openai_message_has_the_seals_of_its_reasoning_beside_the_text() -> N
     message = body["choices"][0]["message"]
     assert message["reasoning_content"] == "Hm.Bare."
     assert message["reasoning_details"] == [
-        {"type": "reasoning.text", "text": "", "signature": "S", "format": "anthropic-claude-v1", "index": 0},
+        {"type": "reasoning.text", "text": "Hm.", "signature": "S", "format": "anthropic-claude-v1", "index": 0},
+        {"type": "reasoning.text", "text": "Bare.", "index": 1},
         {"type": "reasoning.encrypted", "data": "D", "format": "anthropic-claude-v1", "index": 2},
     ]
 
@@ -155,7 +157,7 @@ def spelled(answer: Response, *, has_usage: bool) -> dict[str, Any]:
         "blocks": [
             (b.kind, argument_object(b), b.id, b.name, opened(b.payload), opened(b.signature)) for b in answer.blocks
         ],
-        "citations": [c.citation for block in answer.blocks for c in block.citations],
+        "citations": [(c.url, c.title) if c.url else c.citation for block in answer.blocks for c in block.citations],
         "finish": (answer.finish.reason, answer.finish.stop_sequence),
     }
     if has_usage and usage is not None:
@@ -188,44 +190,54 @@ def argument_object(block: Block) -> Any:
 
 
 def read_by_openai(answer: Response) -> Response:
-    """What LOSSY says of OpenAI, as a rule: no seals, no citations, no foreign blocks, fewer reasons, one text."""
+    """What LOSSY says of OpenAI, as a rule: only web pages are cited, no foreign blocks, fewer reasons, one text."""
     blocks = [
-        replace(b, signature=None, citations=[])
+        replace(as_function(b), citations=[cited for cited in b.citations if cited.url])
         for b in answer.blocks
-        if b.kind not in _UNKNOWN_TO_OPENAI and (b.text or b.kind is not BlockKind.REASONING)
+        if b.kind is not BlockKind.OPAQUE and (b.text or b.signature or b.kind is not BlockKind.REASONING)
     ]
     tools = [b for b in blocks if b.kind is BlockKind.TOOL]
     reasons = {
-        Reason.STOP_SEQUENCE: Reason.TOOL_CALLS if tools else Reason.STOP,
         Reason.REFUSAL: Reason.CONTENT_FILTER,
         Reason.PAUSE: Reason.STOP,
         Reason.CONTEXT_WINDOW: Reason.LENGTH,
     }
-    reason = answer.finish.reason
-    return replace(answer, blocks=blocks, finish=Finish(reasons.get(reason, reason)))
+    finish = answer.finish
+    if finish.reason is Reason.STOP_SEQUENCE and (tools or not finish.stop_sequence):
+        finish = Finish(Reason.TOOL_CALLS if tools else Reason.STOP)
+    stop = finish.stop_sequence if finish.reason is Reason.STOP_SEQUENCE else None
+    return replace(answer, blocks=blocks, finish=Finish(reasons.get(finish.reason, finish.reason), stop))
+
+
+def as_function(block: Block) -> Block:
+    """A call with free text, for a client that declared no such tool."""
+    return replace(block, text=wrap_custom(block.text)) if block.call_kind == "custom" else block
 
 
 def as_one_message(answer: Response) -> Response:
     """OpenAI's whole message has one text, in front of its calls."""
-    ranks = {BlockKind.REASONING: 0, BlockKind.TEXT: 1, BlockKind.REFUSAL: 2, BlockKind.TOOL: 3}
+    ranks = {BlockKind.REASONING: 0, BlockKind.REDACTED: 0, BlockKind.TEXT: 1, BlockKind.REFUSAL: 2, BlockKind.TOOL: 3}
     blocks: list[Block] = []
     for block in sorted(answer.blocks, key=lambda block: ranks[block.kind]):
-        if blocks and blocks[-1].kind is block.kind and block.kind is not BlockKind.TOOL:
-            blocks[-1] = replace(blocks[-1], text=blocks[-1].text + block.text)
+        last = blocks[-1] if blocks else None
+        if last and last.kind is block.kind and block.kind in _JOINED and not last.signature:
+            citations = [*last.citations, *block.citations]
+            blocks[-1] = replace(last, text=last.text + block.text, signature=block.signature, citations=citations)
         else:
             blocks.append(block)
     return replace(answer, blocks=blocks)
+
+
+_JOINED = (BlockKind.REASONING, BlockKind.TEXT, BlockKind.REFUSAL)
 
 
 def as_it_is(answer: Response) -> Response:
     return answer
 
 
-_UNKNOWN_TO_OPENAI = (BlockKind.REDACTED, BlockKind.OPAQUE)
-
-
 def read_by_anthropic(answer: Response) -> Response:
-    """What LOSSY says of Anthropic: refusals are text, reasoning without a seal gets one of ours."""
+    """What LOSSY says of Anthropic: refusals are text, bare reasoning gets a seal of ours, notes are left out."""
+    answer = replace(answer, blocks=[replace(b, citations=_anthropics(b)) for b in answer.blocks])
     blocks = [
         replace(b, kind=BlockKind.TEXT)
         if b.kind is BlockKind.REFUSAL
@@ -237,6 +249,10 @@ def read_by_anthropic(answer: Response) -> Response:
     reasons = {Reason.CONTENT_FILTER: Reason.REFUSAL}
     reason = answer.finish.reason
     return replace(answer, blocks=blocks, finish=replace(answer.finish, reason=reasons.get(reason, reason)))
+
+
+def _anthropics(block: Block) -> list[Citation]:
+    return [cited for cited in block.citations if cited.dialect == "anthropic"]
 
 
 OURS = OpaqueValue("anthropic", "gw1.eyJvIjoiZ2F0ZXdheSIsImYiOiJub25lIn0")
@@ -351,7 +367,7 @@ def test_openais_stream_helper_builds_the_whole_answer(case: Case, chat_sdk: ope
     calls = final.choices[0].message.tool_calls or []
     blocks = [block for block in answer.blocks if block.kind is BlockKind.TOOL]
     assert [(call.id, call.function.name, call.function.arguments) for call in calls] == [
-        (block.id, block.name, block.text or "{}") for block in blocks
+        (block.id, block.name, as_function(block).text or "{}") for block in blocks
     ]
 
 

@@ -183,7 +183,10 @@ def is_last(case: Case, data: bytes) -> bool:
         return body.get("type") in ("response.completed", "response.incomplete", "response.done")
     if case.wire == "anthropic":
         return body.get("type") == "message_delta" and body["delta"].get("stop_reason") is not None
-    return any(choice.get("finish_reason") not in (None, "abort") for choice in body.get("choices", ()))
+    return any(
+        choice.get("finish_reason") not in (None, "abort", "insufficient_system_resource")
+        for choice in body.get("choices", ())
+    )
 
 
 def assert_is_told(told: list[Event]) -> None:
@@ -259,7 +262,14 @@ _TERMINATOR = re.compile(rb'\[DONE\]|"message_stop"|"type":"response\.(?:complet
 
 
 def is_error(frame: bytes) -> bool:
-    return any(mark in frame for mark in (b'"error":{', b'"object":"error"', b'"finish_reason":"abort"', _FLAT_ERROR))
+    marks = (
+        b'"error":{',
+        b'"object":"error"',
+        b'"finish_reason":"abort"',
+        b'"insufficient_system_resource"',
+        _FLAT_ERROR,
+    )
+    return any(mark in frame for mark in marks)
 
 
 _FLAT_ERROR = b'"type":"error"'

@@ -119,7 +119,7 @@ class _Chat:
         if name == "tool_calls":
             (call,) = value
             self._call(call)
-        elif name == "reasoning_details":
+        elif name in ("reasoning_details", "annotations"):
             assert all(type(detail["index"]) is int for detail in value), "pitfall 93"
         else:
             assert name in ("content", "refusal", "reasoning_content")

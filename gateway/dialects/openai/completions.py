@@ -14,10 +14,10 @@ import orjson
 
 from gateway.dialects import refusals
 from gateway.dialects.base import Dialect, Inbound, Json, Outbound, Path, Stamp
-from gateway.dialects.openai.decoding import load_usage
-from gateway.dialects.openai.encoding import KEEP_ALIVE, dump_usage
+from gateway.dialects.openai.encoding import KEEP_ALIVE
 from gateway.dialects.openai.failures import error_frame, raise_error_in
 from gateway.dialects.openai.options import Options
+from gateway.dialects.openai.usage import dump_usage, load_usage
 from gateway.dialects.stream import StreamDecoder, json_object, number, text
 from gateway.errors import GatewayError, Kind, Malformed, Truncated, Unsupported, upstream_error
 from gateway.neutral import events as ev

@@ -12,11 +12,16 @@ from gateway.dialects.base import Json
 from gateway.dialects.openai.encoding import KEEP_ALIVE
 from gateway.dialects.openai.failures import error_frame, raise_error_in
 from gateway.dialects.openai.options import Options
+from gateway.dialects.openai.profiles import profile_of
+from gateway.dialects.openai.reasoning import FORMATS_READ, UNNAMED
+from gateway.dialects.openai.think_tags import ThinkTags
+from gateway.dialects.openai.usage import count, load_usage
 from gateway.dialects.stream import StreamDecoder, json_object, text
 from gateway.errors import GatewayError, Kind, Malformed, Truncated, upstream_error
 from gateway.neutral import events as ev
 from gateway.neutral import pieces as pc
 from gateway.neutral.events import BlockKind, Reason
+from gateway.neutral.request import OpaqueValue
 from gateway.wire import sse
 
 _DECODED_REASONS: Final[Mapping[str, Reason]] = {
@@ -29,8 +34,14 @@ _DECODED_REASONS: Final[Mapping[str, Reason]] = {
     "max_tokens": Reason.LENGTH,
     "model_length": Reason.LENGTH,
 }
-_FAILED_REASONS: Final = ("abort", "error", "insufficient_system_resource")
+"""All others are a stop, their own word kept (mapping.md §7.1)."""
+_FAILED_REASONS: Final[Mapping[str, Kind]] = {
+    "abort": Kind.UPSTREAM,
+    "error": Kind.UPSTREAM,
+    "insufficient_system_resource": Kind.OVERLOADED,
+}
 _REASONING_FIELDS: Final = ("reasoning_content", "reasoning")
+_PLAIN: Final = frozenset({"role", "content"})
 
 
 class Decoder(StreamDecoder):
@@ -40,10 +51,13 @@ class Decoder(StreamDecoder):
 
     def __init__(self, options: Options, max_event: int = sse.MAX_EVENT) -> None:
         super().__init__(max_event)
+        self._origin = options.profile
+        self._tags = ThinkTags() if profile_of(options).think_tags else None
         self._has_started = False
         self._has_content = False
         self._has_refusal = False
         self._is_finished = False
+        self._is_text = False
 
     def read(self, frame: sse.Frame) -> list[pc.Piece]:
         if frame.data.strip() == b"[DONE]":
@@ -55,33 +69,109 @@ class Decoder(StreamDecoder):
         return list(self.chunk(chunk))
 
     def chunk(self, chunk: Json) -> Iterator[pc.Piece]:
-        """What one chunk, or one whole completion, means: text, then finish, then usage (pitfall 133)."""
-        choice = _first_choice(chunk.get("choices"))
+        """What one chunk, or one whole completion, means: content, then finish, then usage (pitfall 133)."""
+        choice, usage = _first_choice(chunk.get("choices")), chunk.get("usage")
         if choice is not None:
             if not self._has_started:
-                self._has_started = True
-                yield ev.Start(_str(chunk.get("id")), _str(chunk.get("model")), _int(chunk.get("created")))
-            yield from self._delta(choice.get("delta") or choice.get("message") or {})
+                yield self._start(chunk)
+            yield from self._delta(choice.get("delta") or self._whole(choice))
             yield from self._finish(choice)
-        usage = chunk.get("usage")
+            usage = usage or choice.get("usage")  # Kimi counts in the choice
         if isinstance(usage, dict) and self._has_started:
             yield load_usage(usage)
 
+    def _start(self, chunk: Json) -> ev.Start:
+        self._has_started = True
+        id_, model = _str(chunk.get("id")), _str(chunk.get("model"))
+        return ev.Start(id_, model, count(chunk.get("created")), origin=self._origin)
+
+    def _whole(self, choice: Json) -> Json:
+        """A message where there should be a delta, unless it repeats what came in deltas."""
+        message = None if self._has_content else choice.get("message")
+        return message or {}
+
     def _delta(self, delta: Json) -> Iterator[pc.Piece]:
-        if reasoning := _reasoning_text(delta):
-            yield pc.ContentPiece(BlockKind.REASONING, reasoning)
-        if content := delta.get("content"):
-            self._has_content = True
-            yield pc.ContentPiece(BlockKind.TEXT, content if isinstance(content, str) else _joined(content))
+        content = delta.get("content")
+        if content and type(content) is str and self._tags is None and delta.keys() <= _PLAIN:
+            self._has_content = self._is_text = True
+            yield pc.ContentPiece(BlockKind.TEXT, content)  # nearly every token goes this way
+            return
+        yield from self._reasoning(delta)
+        if content:
+            yield from self._content(content)
         if refusal := delta.get("refusal"):
             self._has_content = self._has_refusal = True
+            yield from self._held()
             yield pc.ContentPiece(BlockKind.REFUSAL, text(refusal))
-        if calls := delta.get("tool_calls"):
-            self._has_content = True
-            for position, call in enumerate(calls):
-                yield _tool_piece(call, position)
+        if notes := delta.get("annotations"):
+            yield from self._citations(notes)
+        if delta.get("tool_calls") or delta.get("function_call"):
+            yield from self._calls(delta)
+
+    def _reasoning(self, delta: Json) -> Iterator[pc.Piece]:
+        """The first non-empty of the fields servers use, never two of them (pitfall 83); seals beside any.
+
+        A text in one entry with its seal is told apart from others only there.
+        """
+        details = delta.get("reasoning_details") or ()
+        is_apart = any(detail.get("text") and detail.get("signature") for detail in details)
+        fields = () if is_apart else _REASONING_FIELDS
+        plain = next((found for name in fields if (found := _str(delta.get(name)))), "")
+        if plain:
+            self._is_text = False
+            yield pc.ContentPiece(BlockKind.REASONING, plain)
+        for detail in details:
+            yield from self._detail(detail, has_text=bool(plain))
+
+    def _detail(self, detail: Json, *, has_text: bool) -> Iterator[pc.Piece]:
+        summary = text(detail.get("summary"))
+        if (thought := text(detail.get("text")) or summary) and not has_text:
+            self._is_text = False
+            yield pc.ContentPiece(BlockKind.REASONING, thought, is_summary=bool(summary))
+        if signature := text(detail.get("signature")):
+            yield pc.SignaturePiece(self._seal(signature, detail))
+        if detail.get("type") == "reasoning.encrypted" and (data := text(detail.get("data"))):
+            self._is_text = False
+            yield pc.WholePiece(BlockKind.REDACTED, self._seal(data, detail))
+
+    def _seal(self, data: str, detail: Json) -> OpaqueValue:
+        form = text(detail.get("format"))
+        return OpaqueValue(FORMATS_READ.get(form, form or UNNAMED), data, self._origin)
+
+    def _content(self, content: Any) -> Iterator[pc.Piece]:
+        """A text, or Mistral's parts of text and thinking."""
+        if not isinstance(content, str):
+            for part in content:
+                if isinstance(part, dict) and part.get("type") == "thinking":
+                    self._is_text = False
+                    yield pc.ContentPiece(BlockKind.REASONING, _joined(part.get("thinking")))
+                elif words := _joined([part]):
+                    yield from self._content(words)
+            return
+        self._has_content = self._is_text = True
+        if self._tags is None:
+            yield pc.ContentPiece(BlockKind.TEXT, content)
+        else:
+            yield from self._tags.split(content)
+
+    def _held(self) -> Iterator[pc.Piece]:
+        """Other content, or an end, shows what text was that was held for a tag."""
+        self._is_text = False
+        if self._tags is not None:
+            yield from self._tags.flush()
+
+    def _citations(self, notes: Any) -> Iterator[pc.Piece]:
+        """What the text before quotes; behind anything else it has no text to belong to."""
+        for note in notes if self._is_text else ():
+            inner = note.get("url_citation") or note
+            yield pc.CitationPiece(note, "openai", url=text(inner.get("url")), title=text(inner.get("title")))
+
+    def _calls(self, delta: Json) -> Iterator[pc.Piece]:
+        self._has_content = True
+        yield from self._held()
+        for position, call in enumerate(delta.get("tool_calls") or ()):
+            yield _tool_piece(call, position)
         if call := delta.get("function_call"):
-            self._has_content = True
             yield pc.ToolPiece(0, name=text(call.get("name")), fragment=_fragment(call.get("arguments")))
 
     def _finish(self, choice: Json) -> Iterator[pc.Piece]:
@@ -89,24 +179,28 @@ class Decoder(StreamDecoder):
         if raw is None or self._is_finished:
             return
         if raw in _FAILED_REASONS:
-            raise upstream_error(Kind.UPSTREAM, f"the upstream gave up: finish_reason {raw}")
+            raise upstream_error(_FAILED_REASONS[raw], f"the upstream gave up: finish_reason {raw}")
         self._is_finished = True
+        yield from self._held()
+        yield self._reason(text(raw), choice)
+
+    def _reason(self, raw: str, choice: Json) -> ev.Finish:
         reason = _DECODED_REASONS.get(raw, Reason.STOP)
-        matched = choice.get("stop_reason", choice.get("matched_stop"))
-        if reason is Reason.STOP and isinstance(matched, str):
-            yield ev.Finish(Reason.STOP_SEQUENCE, stop_sequence=matched, raw=raw)
-            return
+        matched = _str(choice.get("stop_reason")) or _str(choice.get("matched_stop"))
+        if reason in (Reason.STOP, Reason.STOP_SEQUENCE) and matched:
+            return ev.Finish(Reason.STOP_SEQUENCE, stop_sequence=matched, raw=raw)
         if reason is Reason.STOP_SEQUENCE:
             reason = Reason.STOP  # which one is unknown, and never guessed
         if reason is Reason.STOP and self._has_refusal:
             reason = Reason.REFUSAL
-        yield ev.Finish(reason, raw=raw)
+        return ev.Finish(reason, raw=raw)
 
     def _done(self) -> Iterator[pc.Piece]:
         """`[DONE]`: fine after a finish, inferred with content, a failure with nothing (mapping.md §9.1)."""
         if not self._is_finished and not self._has_content:
             raise Malformed("the upstream ended its stream without any content")
         if not self._is_finished:
+            yield from self._held()
             yield ev.Finish(Reason.STOP, is_inferred=True)
         yield ev.End()
 
@@ -134,54 +228,17 @@ def load(body: Any, options: Options) -> list[pc.Piece]:
     return [*pieces, ev.End()]
 
 
-def load_usage(usage: Json) -> ev.Usage:
-    """mapping.md §7.2, with the exclusive counting of some servers mended (pitfall 31)."""
-    details = usage.get("prompt_tokens_details") or {}
-    read = next(
-        (
-            value
-            for value in (
-                _int(details.get("cached_tokens")),
-                _int(usage.get("cached_tokens")),
-                _int(usage.get("prompt_cache_hit_tokens")),
-            )
-            if value is not None
-        ),
-        None,
-    )
-    write = _int(details.get("cache_write_tokens"))
-    prompt = _int(usage.get("prompt_tokens"))
-    cached = (read or 0) + (write or 0)
-    if prompt is not None and cached > prompt:
-        prompt += cached
-    completion_details = usage.get("completion_tokens_details") or {}
-    return ev.Usage(
-        input=prompt,
-        output=_int(usage.get("completion_tokens")),
-        cache_read=read,
-        cache_write=write,
-        reasoning=_int(completion_details.get("reasoning_tokens")),
-        is_final=True,
-    )
-
-
 def _first_choice(choices: Any) -> Json | None:
     if not choices:
         return None
     return next((choice for choice in choices if not choice.get("index")), None)
 
 
-def _reasoning_text(delta: Json) -> str:
-    """The first non-empty of the fields servers use, never two of them (pitfall 83)."""
-    for name in _REASONING_FIELDS:
-        if isinstance(text := delta.get(name), str) and text:
-            return text
-    details = delta.get("reasoning_details") or ()
-    return "".join(detail.get("text") or detail.get("summary") or "" for detail in details)
-
-
 def _joined(parts: Any) -> str:
-    return "".join(part if isinstance(part, str) else part.get("text") or "" for part in parts)
+    """The text of parts, or of one that is a text already."""
+    if isinstance(parts, str):
+        return parts
+    return "".join(part if isinstance(part, str) else text(part.get("text")) for part in parts or ())
 
 
 def _tool_piece(call: Json, position: int) -> pc.ToolPiece:
@@ -191,7 +248,7 @@ def _tool_piece(call: Json, position: int) -> pc.ToolPiece:
         fragment, name, kind = text(custom.get("input")), text(custom.get("name")), "custom"
     else:
         fragment, name, kind = _fragment(function.get("arguments")), text(function.get("name")), "function"
-    return pc.ToolPiece(_int(call.get("index")), text(call.get("id")), name, fragment, kind, position)
+    return pc.ToolPiece(count(call.get("index")), text(call.get("id")), name, fragment, kind, position)
 
 
 def _fragment(arguments: Any) -> str:
@@ -203,7 +260,3 @@ def _fragment(arguments: Any) -> str:
 
 def _str(value: Any) -> str | None:
     return value if isinstance(value, str) else None
-
-
-def _int(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -13,9 +13,9 @@ import orjson
 
 from gateway.dialects.base import Dialect, Inbound, Json, Outbound, Path
 from gateway.dialects.openai.completions import passes, relayed
-from gateway.dialects.openai.decoding import load_usage
 from gateway.dialects.openai.failures import raise_error_in
 from gateway.dialects.openai.options import Options
+from gateway.dialects.openai.usage import load_usage
 from gateway.errors import Malformed
 from gateway.neutral import events as ev
 from gateway.neutral import pieces as pc

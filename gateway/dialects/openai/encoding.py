@@ -10,6 +10,9 @@ import orjson
 from gateway.dialects.base import Json, Stamp
 from gateway.dialects.openai.failures import error_frame
 from gateway.dialects.openai.reasoning import FORMATS
+from gateway.dialects.openai.usage import dump_usage
+from gateway.dialects.sealing import NONE
+from gateway.dialects.tools import wrap_custom
 from gateway.neutral import events as ev
 from gateway.neutral import request as rq
 from gateway.neutral.events import BlockKind, Reason
@@ -50,11 +53,18 @@ class Encoder:
         choice = b',"choices":[{"index":0,"delta":'
         self._before = b"data: " + orjson.dumps(self._head)[:-1] + choice
         self._after = b',"logprobs":null,"finish_reason":null}]' + usage + b"\n\n"
-        self._finished = b',"logprobs":null,"finish_reason":"%s"}]' + usage + b"\n\n"
+        self._finished = b',"logprobs":null,"finish_reason":"%s"%s}]' + usage + b"\n\n"
+        self._takes_custom = takes_custom(request)
         self._calls = -1
+        self._call_kind = ""
         self._call_is_empty = True
+        self._wrapped: list[str] = []
         self._reasonings = -1
-        self._characters = 0
+        self._text = 0
+        self._text_start = 0
+        self._citations: list[ev.Citation] = []
+        self._annotations = 0
+        self._other = 0
         self._usage = ev.Usage()
 
     def encode(self, events: Iterable[ev.Event]) -> bytes:
@@ -64,17 +74,15 @@ class Encoder:
     def _encode(self, event: ev.Event) -> bytes:
         match event:
             case ev.TextDelta():
-                self._characters += len(event.text)
+                self._text += len(event.text)
                 return b'%s{"content":%s}%s' % (self._before, orjson.dumps(event.text), self._after)
             case ev.ArgsDelta():
-                self._call_is_empty = False
-                self._characters += len(event.fragment)
-                return self._tool_delta({"index": self._calls, "function": {"arguments": event.fragment}})
+                return self._arguments(event.fragment)
             case ev.ReasoningDelta():
-                self._characters += len(event.text)
+                self._other += len(event.text)
                 return self._delta({"reasoning_content": event.text})
             case ev.RefusalDelta():
-                self._characters += len(event.text)
+                self._other += len(event.text)
                 return self._delta({"refusal": event.text})
             case ev.Start():
                 self._learn(event.usage)
@@ -102,11 +110,13 @@ class Encoder:
             case ev.BlockStop():
                 return self._block_stop()
             case ev.ReasoningSignature():
-                return self._detail(_signed(event.value))
+                return self._signature(event.value)
             case ev.Citation():
+                self._citations.append(event)
                 return b""
             case ev.Finish():
-                return self._before + b"{}" + self._finished % _REASONS[event.reason].encode()
+                matched = b',"stop_reason":' + orjson.dumps(event.stop_sequence) if event.stop_sequence else b""
+                return self._before + b"{}" + self._finished % (_REASONS[event.reason].encode(), matched)
             case ev.End():
                 return self._usage_chunk() + _DONE
             case ev.Ping():
@@ -123,27 +133,66 @@ class Encoder:
         return self._delta({"tool_calls": [call]})
 
     def _block_start(self, event: ev.BlockStart) -> bytes:
-        if event.kind is BlockKind.REASONING:
-            self._reasonings += 1
-        if event.kind is BlockKind.REDACTED and isinstance(event.payload, rq.OpaqueValue):
-            self._reasonings += 1
-            return self._detail(_encrypted(event.payload))
-        if event.kind is not BlockKind.TOOL:
-            return b""
+        match event.kind:
+            case BlockKind.TOOL:
+                return self._call_start(event)
+            case BlockKind.REASONING:
+                self._reasonings += 1
+            case BlockKind.TEXT:
+                self._text_start = self._text
+            case BlockKind.REDACTED if isinstance(event.payload, rq.OpaqueValue):
+                self._reasonings += 1
+                return self._delta({"reasoning_details": [_encrypted(event.payload, self._reasonings)]})
+            case _:
+                pass
+        return b""
+
+    def _call_start(self, event: ev.BlockStart) -> bytes:
         self._calls += 1
-        self._call_is_empty = True
-        function = {"name": event.name, "arguments": ""}
-        return self._tool_delta({"index": self._calls, "id": event.id, "type": "function", "function": function})
+        self._call_is_empty, self._call_kind = True, event.call_kind
+        kind, text = "function", "arguments"
+        if event.call_kind == "custom" and self._takes_custom:
+            kind, text = "custom", "input"
+        return self._tool_delta(
+            {"index": self._calls, "id": event.id, "type": kind, kind: {"name": event.name, text: ""}}
+        )
+
+    def _arguments(self, fragment: str) -> bytes:
+        """Free text for a client that knows only functions has to be whole before it can be wrapped (pitfall 23)."""
+        self._call_is_empty = False
+        self._other += len(fragment)
+        if self._call_kind != "custom":
+            return self._tool_delta({"index": self._calls, "function": {"arguments": fragment}})
+        if self._takes_custom:
+            return self._tool_delta({"index": self._calls, "custom": {"input": fragment}})
+        self._wrapped.append(fragment)
+        return b""
 
     def _block_stop(self) -> bytes:
         """A call without any arguments gets `{}`, which clients can parse (mapping.md §5.5)."""
-        if self._calls < 0 or not self._call_is_empty:
+        if self._citations:
+            return self._cite()
+        if self._wrapped:
+            arguments, self._wrapped = wrap_custom("".join(self._wrapped)), []
+        elif self._calls < 0 or not self._call_is_empty or (self._call_kind == "custom" and self._takes_custom):
             return b""
+        else:
+            arguments = "{}"
         self._call_is_empty = False
-        return self._tool_delta({"index": self._calls, "function": {"arguments": "{}"}})
+        return self._tool_delta({"index": self._calls, "function": {"arguments": arguments}})
 
-    def _detail(self, detail: Json) -> bytes:
-        return self._delta({"reasoning_details": [{**detail, "index": self._reasonings}]})
+    def _cite(self) -> bytes:
+        """The web pages that the block's text quotes. The SDKs join lists by `index`, so each entry has one."""
+        found = url_citations(self._citations, self._text_start, self._text)
+        self._citations = []
+        indexed = [{**note, "index": self._annotations + i} for i, note in enumerate(found)]
+        self._annotations += len(indexed)
+        return self._delta({"annotations": indexed}) if indexed else b""
+
+    def _signature(self, value: rq.OpaqueValue) -> bytes:
+        if value.format == NONE:
+            return b""
+        return self._delta({"reasoning_details": [_signed("", value, self._reasonings)]})
 
     def _learn(self, usage: ev.Usage | None) -> None:
         if usage is not None:
@@ -154,80 +203,107 @@ class Encoder:
             return b""
         usage = self._usage
         if usage.output is None:  # asked for, never told: an estimate (mapping.md §7.2)
-            usage = ev.Usage(self._request.estimate_tokens(), max(1, self._characters // 4)).merged(usage)
+            written = max(1, (self._text + self._other) // 4)
+            usage = ev.Usage(self._request.estimate_tokens(), written).merged(usage)
         return sse.write(orjson.dumps({**self._head, "choices": [], "usage": dump_usage(usage)}))
 
 
-def _signed(value: rq.OpaqueValue) -> Json:
-    """A seal without the text it seals, which is in `reasoning_content` (mapping.md §6.2)."""
-    return {"type": "reasoning.text", "text": "", "signature": value.data, "format": _format(value)}
+def takes_custom(request: rq.Request) -> bool:
+    """Whether this client knows tools called with free text."""
+    calls = (part for part in request.parts() if isinstance(part, rq.ToolCall))
+    return any(isinstance(tool, rq.CustomTool) for tool in request.tools) or any(c.kind == "custom" for c in calls)
 
 
-def _encrypted(value: rq.OpaqueValue) -> Json:
-    return {"type": "reasoning.encrypted", "data": value.data, "format": _format(value)}
+def url_citations(citations: Iterable[ev.Citation], start: int, end: int) -> list[Json]:
+    """The citations that have a web address, as notes on the text between `start` and `end` (mapping.md §10)."""
+    return [_annotation(cited, start, end) for cited in citations if cited.url]
+
+
+def _annotation(cited: ev.Citation, start: int, end: int) -> Json:
+    if cited.dialect == "openai" and isinstance(cited.citation.get("url_citation"), dict):
+        return {"type": "url_citation", "url_citation": cited.citation["url_citation"]}
+    note = {"start_index": start, "end_index": end, "url": cited.url, "title": cited.title}
+    return {"type": "url_citation", "url_citation": note}
+
+
+def _encrypted(value: rq.OpaqueValue, index: int) -> Json:
+    return {"type": "reasoning.encrypted", "data": value.data, "format": _format(value), "index": index}
+
+
+def _signed(text: str, value: rq.OpaqueValue, index: int) -> Json:
+    detail = {"type": "reasoning.text", "text": text, "signature": value.data, "format": _format(value)}
+    return {**detail, "index": index}
 
 
 def _format(value: rq.OpaqueValue) -> str:
     return FORMATS.get(value.format, value.format)
 
 
-def dump_usage(usage: ev.Usage) -> Json:
-    """mapping.md §7.2; the total is always recomputed."""
-    cached = (usage.cache_read or 0) + (usage.cache_write or 0)
-    prompt, completion = max(usage.input or 0, cached), usage.output or 0
-    return {
-        "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "total_tokens": prompt + completion,
-        "prompt_tokens_details": {
-            "cached_tokens": usage.cache_read or 0,
-            "cache_write_tokens": usage.cache_write or 0,
-        },
-        "completion_tokens_details": {"reasoning_tokens": usage.reasoning or 0},
-    }
-
-
 def dump(response: Response, request: rq.Request, stamp: Stamp) -> Json:
     """A whole answer as a chat completion object."""
-    calls = [_dump_call(block) for block in response.blocks if block.kind is BlockKind.TOOL]
-    text, reasoning = response.text(), response.text(BlockKind.REASONING)
-    message: Json = {
-        "role": "assistant",
-        "content": None if calls and not text else text,
-        "refusal": response.text(BlockKind.REFUSAL) or None,
-    }
-    if reasoning:
-        message["reasoning_content"] = reasoning
-    if details := _details(response):
-        message["reasoning_details"] = details
-    if calls:
-        message["tool_calls"] = calls
-    finish = _REASONS[response.finish.reason]
+    choice: Json = {"index": 0, "message": _message(response, request), "logprobs": None}
+    choice["finish_reason"] = _REASONS[response.finish.reason]
+    if response.finish.stop_sequence:
+        choice["stop_reason"] = response.finish.stop_sequence
     body: Json = {
         "id": f"chatcmpl-{stamp.token}",
         "object": "chat.completion",
         "created": stamp.created,
         "model": request.model,
         "system_fingerprint": None,
-        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": finish}],
+        "choices": [choice],
     }
     if response.usage is not None and response.usage.output is not None:
         body["usage"] = dump_usage(response.usage)
     return body
 
 
-def _details(response: Response) -> list[Json]:
-    """The seals of reasoning, numbered as a stream numbers them: by blocks of reasoning, sealed or not."""
-    thoughts = [block for block in response.blocks if block.kind in (BlockKind.REASONING, BlockKind.REDACTED)]
-    details: list[Json] = []
-    for index, block in enumerate(thoughts):
-        if block.signature is not None:
-            details.append({**_signed(block.signature), "index": index})
-        elif isinstance(block.payload, rq.OpaqueValue):
-            details.append({**_encrypted(block.payload), "index": index})
-    return details
+def _message(response: Response, request: rq.Request) -> Json:
+    is_custom = takes_custom(request)
+    calls = [_dump_call(block, is_custom) for block in response.blocks if block.kind is BlockKind.TOOL]
+    text, reasoning = response.text(), response.text(BlockKind.REASONING)
+    message: Json = {
+        "role": "assistant",
+        "content": None if calls and not text else text,
+        "refusal": response.text(BlockKind.REFUSAL) or None,
+    }
+    optional = {
+        "annotations": _dump_annotations(response.blocks),
+        "reasoning_content": reasoning,
+        "reasoning_details": _dump_details(response.blocks),
+        "tool_calls": calls,
+    }
+    return message | {name: value for name, value in optional.items() if value}
 
 
-def _dump_call(block: Block) -> Json:
-    function = {"name": block.name, "arguments": block.text or "{}"}
-    return {"id": block.id, "type": "function", "function": function}
+def _dump_annotations(blocks: Iterable[Block]) -> list[Json]:
+    found: list[Json] = []
+    end = 0
+    for block in blocks:
+        if block.kind is BlockKind.TEXT:
+            start, end = end, end + len(block.text)
+            found += url_citations(block.citations, start, end)
+    return found
+
+
+def _dump_details(blocks: Iterable[Block]) -> list[Json]:
+    """What a client has to give back untouched: sealed reasoning with its text, so that each keeps its own."""
+    thoughts = [block for block in blocks if block.kind in (BlockKind.REASONING, BlockKind.REDACTED)]
+    details = [_dump_detail(block, index) for index, block in enumerate(thoughts)]
+    is_sealed = any("signature" in detail or "data" in detail for detail in details)
+    return details if is_sealed else []
+
+
+def _dump_detail(block: Block, index: int) -> Json:
+    if isinstance(block.payload, rq.OpaqueValue):
+        return _encrypted(block.payload, index)
+    if block.signature is not None and block.signature.format != NONE:
+        return _signed(block.text, block.signature, index)
+    return {"type": "reasoning.text", "text": block.text, "index": index}
+
+
+def _dump_call(block: Block, takes_custom: bool) -> Json:
+    if block.call_kind == "custom" and takes_custom:
+        return {"id": block.id, "type": "custom", "custom": {"name": block.name, "input": block.text}}
+    arguments = wrap_custom(block.text) if block.call_kind == "custom" else block.text or "{}"
+    return {"id": block.id, "type": "function", "function": {"name": block.name, "arguments": arguments}}

@@ -13,7 +13,6 @@ from gateway.dialects.anthropic.decoding import Decoder as MessageDecoder
 from gateway.dialects.anthropic.options import Options as MessageOptions
 from gateway.dialects.base import Decoder
 from gateway.dialects.openai.decoding import Decoder as ChatDecoder
-from gateway.dialects.openai.options import Options as ChatOptions
 from gateway.dialects.truss.answers import find_text
 from gateway.dialects.truss.options import Options
 from gateway.errors import (
@@ -224,7 +223,7 @@ class JsonLinesDecoder:
 
 
 def _openai_events(options: Options, max_event: int) -> Decoder:
-    return ChatDecoder(ChatOptions(), max_event)
+    return ChatDecoder(options, max_event)
 
 
 def _anthropic_events(options: Options, max_event: int) -> Decoder:

@@ -9,7 +9,6 @@ from gateway.dialects.anthropic.decoding import load as load_message
 from gateway.dialects.anthropic.options import Options as MessageOptions
 from gateway.dialects.base import Json
 from gateway.dialects.openai.decoding import load as load_chat
-from gateway.dialects.openai.options import Options as ChatOptions
 from gateway.dialects.truss.answers import find_text
 from gateway.dialects.truss.decoding import AutoDecoder
 from gateway.dialects.truss.options import Options
@@ -31,7 +30,7 @@ def load(body: Any, options: Options) -> list[pc.Piece]:
     if isinstance(body, dict):
         _raise_error_in(body)
         if "choices" in body:
-            return load_chat(body, ChatOptions())
+            return load_chat(body, options)
         if body.get("type") == "message":
             return load_message(body, MessageOptions())
     if isinstance(body, str) and body.startswith(("data: ", "event: ")):

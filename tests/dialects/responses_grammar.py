@@ -47,6 +47,7 @@ class ResponsesChecker:
         self._item: Json = {}
         self._told: list[str] = []
         self._name = ""
+        self._open_part = ""
         self._is_closed = False
         self._annotations: list[Json] = []
 
@@ -139,7 +140,7 @@ class ResponsesChecker:
             self._name = "custom_tool_call_input" if kind == "custom_tool_call" else "function_call_arguments"
         else:
             self._name = ""
-        self._told, self._is_closed, self._annotations = [], False, []
+        self._told, self._open_part, self._is_closed, self._annotations = [], "", False, []
 
     def _within(self, name: str, body: Json) -> None:
         event, _, what = name.rpartition(".")
@@ -147,6 +148,7 @@ class ResponsesChecker:
             self._part(event, what, body)
         elif event == "output_text.annotation":
             assert what == "added"
+            assert body["content_index"] == 0
             assert body["annotation_index"] == len(self._annotations)
             self._annotations.append(body["annotation"])
         else:
@@ -161,9 +163,11 @@ class ResponsesChecker:
         assert body["part"][field] == ("".join(self._told) if what == "done" else "")
         if what == "added":
             assert not self._name, "one part an item"
-            self._name = name
+            self._name, self._open_part = name, event
         else:
             assert self._is_closed
+            assert self._open_part == event
+            self._open_part = ""
 
     def _content(self, event: str, what: str, body: Json) -> None:
         assert event == self._name, "content behind its part"
@@ -186,6 +190,7 @@ class ResponsesChecker:
         same = {"id", "type", "call_id", "name", "namespace"} & set(self._item)
         assert {name: item[name] for name in same} == {name: self._item[name] for name in same}
         assert self._is_closed or not self._name, "what was told is repeated"
+        assert not self._open_part, "and its part ended"
         assert item.get("status", "completed") == "completed"
         if kind == "message":
             (part,) = item["content"]

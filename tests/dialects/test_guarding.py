@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import Any, Final
 
 import orjson
@@ -20,7 +20,7 @@ from gateway.dialects.openai import guarding as chat
 from gateway.dialects.responses import guarding as responses
 from gateway.dialects.truss.parsing import FORM_RAW
 from gateway.neutral.request import Request
-from tests.dialects.cases import CASES, STAMP, Case
+from tests.dialects.cases import CASES, STAMP, Case, asked
 from tests.dialects.wire_grammar import check_anthropic, check_openai, check_responses
 
 GUARDED: Final = ("openai", "anthropic", "responses")
@@ -66,6 +66,13 @@ def test_a_truss_client_is_guarded_where_its_wire_has_a_grammar() -> None:
     guard = truss.guard(Request("demo", (), form="messages"))
     assert guard is not None
     assert guard.check(b"data: [DONE]\n\n") == Fault("new", "terminator")
+
+
+def test_every_framed_stream_is_guarded() -> None:
+    """A dialect that has frames can tell a failure, and has a grammar."""
+    for name, dialect in DIALECTS.items():
+        request = asked(name)
+        assert (dialect.guard(request) is not None) is dialect.encoder(request, STAMP).tells_failure, name
 
 
 def frames_of(data: bytes) -> list[bytes]:
@@ -147,6 +154,20 @@ def test_the_guard_agrees_with_an_independent_reader_about_mutations(client: str
     legal = is_legal(client, b"".join(frames)) if frames else False
     assert (verdict(client, writes) is None) is legal
     assert verdict(client, frames) == verdict(client, writes), "how frames are written together changes nothing"
+
+
+NUMBER: Final = re.compile(rb'"sequence_number":\d+}\n\n$')
+
+
+@settings(max_examples=600, deadline=None)
+@given(frames=mutated("responses"))
+def test_order_is_checked_also_where_the_numbers_are_right(frames: list[bytes]) -> None:
+    """Pitfalls 48, 117. The reader also compares what is told twice, so it refuses more than the guard, never less."""
+    numbers = count()
+    counted = [NUMBER.sub(lambda _: b'"sequence_number":%d}\n\n' % next(numbers), frame) for frame in frames]
+    fault = verdict("responses", counted)
+    assert fault is None or not is_legal("responses", b"".join(counted))
+    assert fault is None or fault.frame != "misnumbered"
 
 
 # -- every pair of the tables ----------------------------------------------------------------------------------------

@@ -19,7 +19,8 @@ from gateway.attempt import Services
 from gateway.dialects.anthropic.encoding import Encoder as MessagesEncoder
 from gateway.dialects.base import Fault
 from gateway.dialects.openai.encoding import Encoder as ChatEncoder
-from gateway.neutral.events import Event
+from gateway.dialects.responses.encoding import Encoder as ResponsesEncoder
+from gateway.neutral.events import Event, TextDelta
 from tests.e2e.clients import anthropic_sdk, openai_sdk
 from tests.faults.harness import Gateway, configuration, gateway_in_thread
 from tests.faults.hostile_upstream import PATIENCE_S, HostileUpstream, Peer, Play, Seen
@@ -35,6 +36,20 @@ def texts_of_openai(port: int, model: str) -> Iterator[str]:
             model=model, messages=[{"role": "user", "content": "Hi"}], stream=True
         ):
             yield part.choices[0].delta.content or ""
+
+
+def texts_of_responses(port: int, model: str) -> Iterator[str]:
+    with openai_sdk(f"http://127.0.0.1:{port}") as client:
+        for event in client.responses.create(model=model, input="Hi", stream=True):
+            if event.type == "response.output_text.delta":
+                yield event.delta
+            elif event.type == "response.failed":
+                assert event.response.error is not None
+                raise ResponseFailed(event.response.error.message)
+
+
+class ResponseFailed(Exception):
+    """What a client of this API is told in an event, not by an exception (openai-responses.md §5)."""
 
 
 def texts_of_anthropic(port: int, model: str) -> Iterator[str]:
@@ -56,13 +71,15 @@ class Broken:
     fault: Fault
     raises: type[Exception]
 
-    def spoil(self, monkeypatch: pytest.MonkeyPatch, behind: bytes) -> None:
-        """From now on the frame follows what holds these bytes."""
+    def spoil(self, monkeypatch: pytest.MonkeyPatch, behind: str) -> None:
+        """From now on the frame follows this text."""
         encode = self.encoder.encode
 
         def spoilt(encoder: Any, events: Iterable[Event]) -> bytes:
+            events = list(events)
             data: bytes = encode(encoder, events)
-            return data + self.frame if behind in data else data
+            is_behind = any(isinstance(event, TextDelta) and behind in event.text for event in events)
+            return data + self.frame if is_behind else data
 
         monkeypatch.setattr(self.encoder, "encode", spoilt)
 
@@ -83,6 +100,14 @@ CLIENTS: Final = {
         b'event: content_block_stop\ndata: {"type":"content_block_stop","index":1}\n\n',
         Fault("text", "stray"),
         anthropic.APIStatusError,
+    ),
+    "responses": Broken(
+        texts_of_responses,
+        ResponsesEncoder,
+        ANTHROPIC,
+        b'event: response.completed\ndata: {"type":"response.completed","response":{},"sequence_number":7}\n\n',
+        Fault("text", "stray"),
+        ResponseFailed,
     ),
 }
 every_client = pytest.mark.parametrize("name", CLIENTS)
@@ -110,7 +135,7 @@ def test_a_bad_frame_in_mid_stream_is_an_error_of_the_sdk(
 ) -> None:
     """Pitfalls 43, 44, 47: told at once, though the upstream would have gone on; the upstream is hung up on."""
     client = CLIENTS[name]
-    client.spoil(monkeypatch, behind=BAD.encode())
+    client.spoil(monkeypatch, behind=BAD)
     upstream.perform(two_tokens(client.voice))
     texts = client.texts(gateway.port, client.voice.upstream)
     heard = list(chain(first(texts), released(upstream)))
@@ -151,7 +176,7 @@ def test_a_bad_frame_before_the_commit_point_is_status_500(
 ) -> None:
     """Pitfall 54, and no other target is tried: it would not help."""
     client = CLIENTS[name]
-    client.spoil(monkeypatch, behind=GOOD.encode())
+    client.spoil(monkeypatch, behind=GOOD)
     upstream.perform(one_token(client.voice))
     with pytest.raises((openai.InternalServerError, anthropic.InternalServerError)) as caught:
         list(client.texts(gateway.port, f"spare-{client.voice.upstream}"))
@@ -185,7 +210,7 @@ def test_faults_are_counted_for_the_whole_process(
 
     monkeypatch.setattr(app, "Services", make)
     client = CLIENTS[name]
-    client.spoil(monkeypatch, behind=GOOD.encode())
+    client.spoil(monkeypatch, behind=GOOD)
     upstream.perform(one_token(client.voice))
     with gateway_in_thread(configuration(upstream.port)) as gateway:
         for _ in range(2):

@@ -13,7 +13,7 @@ import orjson
 
 from gateway.aside import Aside
 from gateway.config import Server, Timeouts
-from gateway.dialects import DIALECTS, Dialect
+from gateway.dialects import DIALECTS, Dialect, limits
 from gateway.dialects.base import Decoder, Fault, Json, Outbound, Stamp
 from gateway.dialects.sealing import Sealer
 from gateway.errors import GatewayError, Kind, Malformed, Unreachable, UpstreamError
@@ -189,7 +189,18 @@ class Attempt:
         error = self._dialect.load_error(answer.status, await read_refusal(answer), answer.headers)
         if error.kind in (Kind.AUTH, Kind.PERMISSION):  # our key, so not the client's business (pitfall 52)
             return Unreachable("the upstream refused the gateway's own credential")
+        error.headers = self._passed_on(answer)
         return error
+
+    def _passed_on(self, answer: Answer) -> Mapping[str, str]:
+        """The upstream's headers that are the client's business, in the spelling of its dialect."""
+        if self._dialect is self._call.dialect:
+            beginnings = self._dialect.passed_on
+            told = {name: value for name, value in answer.headers.items() if name.startswith(beginnings)}
+        else:
+            now = self._call.stamp.created
+            told = limits.carried(answer.headers, self._dialect.limits, self._call.dialect.limits, now)
+        return {name: value for name, value in told.items() if _VALUE.fullmatch(value)}
 
     # -- the four ways -----------------------------------------------------------------------------------------------
 
@@ -282,12 +293,8 @@ class Attempt:
             headers["x-gateway-completeness"] = "unverifiable"
             if self._dialect is not self._call.dialect:  # such a wire counts no tokens either (truss.md §2.4)
                 headers["x-gateway-usage"] = "estimated"
-        if self._dialect is self._call.dialect and self._answer is not None:
-            headers |= {
-                name: _plain(value)
-                for name, value in self._answer.headers.items()
-                if name.startswith(self._dialect.passed_on)
-            }
+        if self._answer is not None:
+            headers |= self._passed_on(self._answer)
         return headers
 
 

@@ -41,6 +41,7 @@ from gateway.wire.json_body import decode
 logger = logging.getLogger("triglot")
 
 _STREAM_HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+_COME_BACK: Final = {"retry-after", "retry-after-ms"}
 _READ_BY_DIALECTS: Final = ("accept", "content-type", "user-agent")
 _STRICT: Final = "x-gateway-strict"
 _YES: Final = ("1", "true", "yes")
@@ -97,6 +98,7 @@ class Endpoint:
         """All of the request but its body."""
         path = {**self._params, **scope.get("path_params", {})} | self._host_model(headers)
         read = {name: headers.get(name, "") for name in _READ_BY_DIALECTS}
+        read |= {name: _listed(scope, name) for name in self._dialect.reads}
         return Inbound({}, path, read, self._services.sealer, _is_strict(headers))
 
     def _host_model(self, headers: Mapping[str, str]) -> dict[str, str]:
@@ -219,8 +221,8 @@ class Exchange:
         status, body = self._dialect.dump_error(error, self.record.request_id)
         self.record.status = status
         self._headers = dict
-        headers = self.head("application/json")
-        if error.retry_after_s is not None:
+        headers = self.head("application/json") | dict(error.headers)
+        if error.retry_after_s is not None and not headers.keys() & _COME_BACK:
             headers["retry-after"] = f"{error.retry_after_s:g}"
         if isinstance(error, WrongMethod):
             headers["allow"] = "POST"
@@ -292,6 +294,11 @@ def _is_strict(headers: Mapping[str, str]) -> bool:
     if asked not in _YES and asked not in _NO:
         raise BadRequest(f"{_STRICT}: expected one of {', '.join((*_YES, *_NO))}", param=_STRICT)
     return asked in _YES
+
+
+def _listed(scope: Scope, name: str) -> str:
+    """All fields of one name, as one list (RFC 9110 §5.3)."""
+    return ",".join(value.decode("latin-1") for field, value in scope["headers"] if field == name.encode())
 
 
 def _decoded(scope: Scope) -> dict[str, str]:

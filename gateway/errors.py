@@ -13,6 +13,7 @@ fault it was and whether another target may do better. Messages never hold keys 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import ClassVar
 
@@ -74,14 +75,19 @@ class GatewayError(Exception):
         param: str | None = None,
         status: int | None = None,
         retry_after_s: float | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
-        """`param` is the client's wire path; `status` overrides the dialect's own for the kind (414, 415, 431 …)."""
+        """`param` is the client's wire path; `status` overrides the dialect's own for the kind (414, 415, 431 …).
+
+        `headers`: what the answer to the client says beside its body, of the upstream's limits.
+        """
         super().__init__(message)
         self.message = message
         self.kind = kind or self.default_kind
         self.param = param
         self.status = status or self.default_status
         self.retry_after_s = retry_after_s
+        self.headers: Mapping[str, str] = headers or {}
 
     def _told(self) -> tuple[object, ...]:
         return (type(self), self.kind, self.message, self.param, self.status, self.retry_after_s)

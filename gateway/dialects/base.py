@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import orjson
 
+from gateway.dialects.limits import X_RATELIMIT, LimitHeaders
 from gateway.dialects.sealing import Sealer
 from gateway.errors import GatewayError, UpstreamError
 from gateway.neutral.events import Event
@@ -247,8 +248,12 @@ class Dialect:
     guard: Callable[[Request], Guard | None] = unguarded
     """The grammar of the streams that `encoder` makes for the same request; `None` where they have none."""
     id_header: str = "x-request-id"
-    passed_on: tuple[str, ...] = ("retry-after",)
+    passed_on: tuple[str, ...] = ("retry-after", "x-should-retry")
     """How the headers begin that a client of this dialect gets to see of an upstream of this dialect; no others."""
+    limits: LimitHeaders = X_RATELIMIT
+    """How this API spells its rate limits, which clients of other dialects get to see in theirs."""
+    reads: tuple[str, ...] = ()
+    """Request headers that `parse` reads beside those that say what the body is and what the client takes."""
     lends: tuple[Path, ...] = ()
     """Where in this API the paths of all other dialects begin again."""
     absent: tuple[Absent, ...] = ()

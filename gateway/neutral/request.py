@@ -287,6 +287,8 @@ class Request:
     """The client gets no reasoning text, only its token count (mapping.md §6.2)."""
     echo: Mapping[str, Any] = field(default_factory=dict)
     """What the client's own dialect repeats in its answer; known to that dialect only."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """What the client's own dialect says in headers, for upstreams of the same dialect only."""
     form: str = ""
     """How the client wants the answer spelled; known to its own dialect only (Truss: raw, sse, json, object)."""
     extras: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

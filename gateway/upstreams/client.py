@@ -142,7 +142,9 @@ def scrub(upstream: Upstream, error: GatewayError) -> GatewayError:
     if not secret or secret not in error.message or not isinstance(error, UpstreamError):
         return error
     message = error.message.replace(secret, "[key]")
-    return type(error)(message, kind=error.kind, status=error.status, retry_after_s=error.retry_after_s)
+    return type(error)(
+        message, kind=error.kind, status=error.status, retry_after_s=error.retry_after_s, headers=error.headers
+    )
 
 
 async def read_refusal(answer: Answer) -> bytes:

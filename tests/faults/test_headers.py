@@ -52,6 +52,8 @@ def test_an_upstream_gets_our_headers_and_none_of_the_clients(
     seen = upstream.requests[0]
     name, value = AUTH[voice.upstream]
     allowed = SENT | {name} | ({"anthropic-version"} if voice.upstream == "anthropic" else set())
+    if voice.upstream == caller.dialect == "anthropic":  # says what the body means, which is forwarded as it is
+        allowed |= {"anthropic-beta"}
     assert {key for key, _ in seen.headers} <= allowed
     assert len({key for key, _ in seen.headers}) == len(seen.headers), "a header came twice"
     assert seen.values("accept-encoding") == ["identity"]
@@ -116,15 +118,21 @@ def test_a_client_gets_our_headers_and_none_of_the_upstreams(
     assert "of-the-upstream" not in str(reply.headers)
 
 
+@pytest.mark.parametrize("status", [200, 429])
 @pytest.mark.parametrize("caller", THREE, ids=lambda caller: caller.name)
-def test_rate_limits_reach_a_client_of_the_same_dialect_only(
-    upstream: HostileUpstream, gateway: Gateway, caller: Caller
+def test_rate_limits_reach_every_client_in_its_own_spelling(
+    upstream: HostileUpstream, gateway: Gateway, caller: Caller, status: int
 ) -> None:
-    fields = (("x-ratelimit-remaining-requests", "7"), ("content-type", "application/json"))
-    body = OPENAI.whole(TEXT)
-    upstream.perform(says(head(200, *fields, ("content-length", str(len(body)))) + body))
+    """mapping.md §9.2, pitfall 53: with an answer, and with a refusal beside when to come back."""
+    fields = (("x-ratelimit-remaining-requests", "7"), ("retry-after", "3"), ("x-should-retry", "false"))
+    body = OPENAI.whole(TEXT) if status == 200 else b'{"error":{"message":"later"}}'
+    upstream.perform(says(sized(body, status, *fields)))
     reply = ask(gateway.port, caller.request("openai", stream=False))
-    assert reply.header("x-ratelimit-remaining-requests") == ("7" if caller.name == "openai" else "")
+    assert reply.status == status
+    spelled = {"anthropic": "anthropic-ratelimit-requests-remaining"}
+    assert reply.header(spelled.get(caller.name, "x-ratelimit-remaining-requests")) == "7"
+    assert (reply.header("retry-after"), reply.header("x-should-retry")) == ("3", "false")
+    assert len([name for name in reply.names if "ratelimit" in name]) == 1
 
 
 @pytest.mark.parametrize("caller", CALLERS, ids=lambda caller: caller.name)

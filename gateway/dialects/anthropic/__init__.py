@@ -8,8 +8,9 @@ from gateway.dialects.anthropic.decoding import Decoder, load
 from gateway.dialects.anthropic.encoding import Encoder, dump
 from gateway.dialects.anthropic.failures import dump_error, load_error
 from gateway.dialects.anthropic.guarding import guard
+from gateway.dialects.anthropic.limits import LIMITS
 from gateway.dialects.anthropic.options import Options
-from gateway.dialects.anthropic.parsing import parse
+from gateway.dialects.anthropic.parsing import HEADERS, parse
 from gateway.dialects.anthropic.rendering import PATH, forward, render
 from gateway.dialects.anthropic.siblings import COUNTS, page
 from gateway.dialects.base import Dialect, Path, Sample, same_form
@@ -38,7 +39,9 @@ DIALECT: Final = Dialect(
     options=Options,
     auth="x-api-key",
     id_header="request-id",
-    passed_on=("retry-after", "anthropic-ratelimit-"),
+    passed_on=("retry-after", "x-should-retry", "anthropic-ratelimit-"),
+    limits=LIMITS,
+    reads=HEADERS,
     ending="/messages",
     counts=COUNTS,
     seals="anthropic",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
@@ -13,6 +14,9 @@ from gateway.errors import BadRequest, ClientError, Unsupported
 from gateway.neutral import request as rq
 from gateway.wire.fields import Fields
 
+HEADERS: Final = ("anthropic-version", "anthropic-beta")
+"""What a client's headers say of its body: forwarded with it, and of no meaning to other dialects (mapping.md §3.2)."""
+_PRINTABLE: Final = re.compile(r"[ -~]{1,8192}")
 _ROLES: Final = ("user", "assistant", "system")
 _NAMES: Final[Mapping[str, str]] = {
     "stop": "stop_sequences",
@@ -59,6 +63,7 @@ def parse(inbound: Inbound) -> rq.Request:
         user_id=_user(body, unknown),
         service_tier=_tier(body, names),
         prefill=turns[-1].role is rq.Role.ASSISTANT,
+        headers={name: value for name in HEADERS if _PRINTABLE.fullmatch(value := inbound.headers.get(name, ""))},
         own_dialect_only=_state(body, unknown) or bound_tool(tools),
         names=names,
     )

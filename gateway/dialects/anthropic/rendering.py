@@ -9,6 +9,7 @@ from gateway.dialects.anthropic.blocks import Speller
 from gateway.dialects.anthropic.declarations import Declarations, declare
 from gateway.dialects.anthropic.messages import Conversation, converse, spell_system
 from gateway.dialects.anthropic.options import SAMPLING_VERSION, Features, Options
+from gateway.dialects.anthropic.returning import without_foreign
 from gateway.dialects.anthropic.thinking import is_thinking, think
 from gateway.dialects.base import Json, Outbound
 from gateway.dialects.identity import spell_user
@@ -35,8 +36,13 @@ PATH: Final = "/v1/messages"
 
 
 def forward(body: Json, request: rq.Request, model: str, options: Options) -> Outbound:
-    """A messages body as it came, with the upstream's model name."""
-    return Outbound({**body, "model": model}, PATH, _headers(options))
+    """A messages body as it came, with the upstream's model name, without thinking that other servers have had.
+
+    Its version and betas are the client's: they say what the body means.
+    """
+    report = Report(request)
+    body = {**without_foreign(body, request, report), "model": model}
+    return Outbound(body, PATH, {**_headers(options), **request.headers}, report.dropped, report.adapted)
 
 
 def _headers(options: Options) -> dict[str, str]:

@@ -38,7 +38,7 @@ _CHAT: Final = Dialect(
     load_error=load_error,
     options=Options,
     auth="bearer",
-    passed_on=("retry-after", "x-ratelimit-", "openai-processing-ms", "openai-version"),
+    passed_on=("retry-after", "x-should-retry", "x-ratelimit-", "openai-processing-ms", "openai-version"),
     ending="/chat/completions",
     sample=Sample(
         "OpenAI",

@@ -6,7 +6,7 @@ import sys
 from typing import Final
 
 from tests.conformance.clients import CLIENTS
-from tests.conformance.grid import Result, Verdict, run
+from tests.conformance.grid import Result, Verdict, run, stage
 from tests.conformance.page import PATH, page
 
 FAILED: Final = 1
@@ -14,7 +14,8 @@ FAILED: Final = 1
 
 def main(*names: str) -> int:
     """The exit code: 1 if a cell failed."""
-    results = run([client for client in CLIENTS if client.name in names or not names])
+    with stage() as on:
+        results = run(on, [client for client in CLIENTS if client.name in names or not names])
     failures = [result for result in results if result.verdict is Verdict.FAIL]
     for failure in failures:
         sys.stderr.write(f"{told(failure)}\n")

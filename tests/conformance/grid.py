@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import partial
 from typing import Any, Final
 
 from tests.conformance.cell import Cell, Lost
@@ -75,18 +74,14 @@ def verdict(cell: Cell, scenario: Scenario) -> tuple[Verdict, str]:
 
 
 @contextmanager
-def stage(*scripts: str) -> Iterator[Stage]:
+def stage() -> Iterator[Stage]:
     """A gateway, its upstreams, and the JavaScript clients."""
-    with world(*(scripts or SCRIPTS), options=OPTIONS) as running, node_clients() as node:
+    with world(*SCRIPTS, options=OPTIONS) as running, node_clients() as node:
         yield Stage(running, node, threading.Lock())
 
 
-def run(
-    clients: Sequence[Client] = CLIENTS,
-    upstreams: Sequence[str] = tuple(KINDS),
-    scenarios: Sequence[Scenario] = SCENARIOS,
-) -> list[Result]:
+def run(on: Stage, clients: Sequence[Client] = CLIENTS) -> list[Result]:
     """The results, client by client, scenario by scenario, upstream by upstream."""
-    cells = [(client, upstream, scenario) for client in clients for scenario in scenarios for upstream in upstreams]
-    with stage() as on, ThreadPoolExecutor(WORKERS) as pool:
-        return [future.result() for future in [pool.submit(partial(on.result, *cell)) for cell in cells]]
+    cells = [(client, upstream, scenario) for client in clients for scenario in SCENARIOS for upstream in KINDS]
+    with ThreadPoolExecutor(WORKERS) as pool:
+        return [future.result() for future in [pool.submit(on.result, *cell) for cell in cells]]

@@ -28,7 +28,7 @@ def read_data_url(url: str, where: str) -> Data:
     if not comma:
         raise BadRequest(f"{where}: expected a data URL with a comma before the data", param=where)
     mime, *marks = [part.strip() for part in head.split(";")]
-    if "base64" not in [mark.lower() for mark in marks]:
+    if "base64" not in [mark.lower() for mark in marks] and not _sniffed(data):  # some forget to say so
         return Data(plain_mime(mime or "text/plain"), base64.b64encode(unquote_to_bytes(data)).decode())
     return Data(plain_mime(mime), clean_base64(data, where))
 

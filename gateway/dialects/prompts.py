@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from gateway.dialects.report import Report, refuse_part
+from gateway.dialects.turns import instructions
 from gateway.errors import BadRequest
 from gateway.neutral.request import Part, Refusal, Request, Role, Text, Turn
 
@@ -53,7 +54,7 @@ _SPELLINGS: Final[dict[str, _Spelling]] = {
 
 def is_templated(request: Request) -> bool:
     """Whether the request needs roles at all: more than one lone user message."""
-    return bool(request.system) or len(request.turns) != 1 or request.turns[0].role is not Role.USER
+    return bool(instructions(request, "user")) or len(request.turns) != 1 or request.turns[0].role is not Role.USER
 
 
 def build_prompt(request: Request, template: Template, report: Report) -> str:
@@ -62,12 +63,12 @@ def build_prompt(request: Request, template: Template, report: Report) -> str:
         return _text_of(request.turns[0])
     spelling = _SPELLINGS[template]
     spelled = [spelling.begin]
-    if request.system:
-        spelled.append(_spell(spelling, spelling.system, "\n\n".join(text.text for text in request.system), "system"))
+    if system := instructions(request, "user"):
+        spelled.append(_spell(spelling, spelling.system, "\n\n".join(text.text for text in system), "system"))
     for turn in request.turns:
         form = {Role.SYSTEM: spelling.system, Role.USER: spelling.user, Role.ASSISTANT: spelling.assistant}[turn.role]
         spelled.append(_spell(spelling, form, _text_of(turn), turn.where))
-    report.adapt("turns", f"{template}_prompt")
+    report.adapt("messages", f"{template}_prompt")
     return "".join([*spelled, spelling.answer])
 
 

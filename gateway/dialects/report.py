@@ -35,10 +35,13 @@ class Report:
         """Names those of these fields that the client set."""
         for field in fields:
             if self._is_set(field) and getattr(self._request, field) != _DEFAULTS.get(field):
-                self.drop_name(self._request.name_of(field))
+                self._drop(self._request.name_of(field))
 
     def drop_name(self, name: str, where: str = "") -> None:
-        """Names something that isn't a field of Request; `where` is its wire path, where that says more."""
+        """Names something inside a field of Request, as `messages.document`; `where` is its wire path."""
+        self._drop(self._named(name), where)
+
+    def _drop(self, name: str, where: str = "") -> None:
         if self._request.is_strict:
             param = where or name
             raise Unsupported(f"{param}: can't be carried to this upstream, and strict drops nothing", param=param)
@@ -48,7 +51,7 @@ class Report:
         """Names every field that only the client's dialect knows, and what parts and tools carry beside content."""
         for extras in self._request.extras.values():
             for name in extras:
-                self.drop_name(name)
+                self._drop(name)
         self._drop_from_parts()
         for tool in self._request.tools:
             if isinstance(tool, FunctionTool):
@@ -74,12 +77,18 @@ class Report:
 
     def adapt(self, name: str, how: str) -> None:
         """Says that a field was changed, and how, in one word."""
-        self._adapted[self._request.name_of(name)] = how
+        self._adapted[self._named(name)] = how
+
+    def _named(self, name: str) -> str:
+        """The client's name for a field, or for the field that something is in: `messages.thinking`, say."""
+        named = self._request.name_of(name)
+        head, dot, inner = name.partition(".")
+        return named if named != name or not dot else f"{self._request.name_of(head)}.{inner}"
 
     def repair(self, name: str, how: str, where: str = "") -> None:
         """As `adapt`, for a mend of what the client sent wrong; a strict request is refused (mapping.md §4.2)."""
         if self._request.is_strict:
-            param = where or self._request.name_of(name)
+            param = where or self._named(name)
             raise Unsupported(f"{param}: {how.replace('_', ' ')}, and strict repairs nothing", param=param)
         self.adapt(name, how)
 

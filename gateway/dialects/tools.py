@@ -26,6 +26,8 @@ from gateway.neutral.request import (
 from gateway.neutral.restoring import CUSTOM_FIELD, ClientTool
 from gateway.wire.json_body import MAX_DEPTH, is_deeper
 
+CallableTool = FunctionTool | CustomTool
+"""A tool that the client runs."""
 _EMPTY: Final = {"type": "object", "properties": {}}
 CUSTOM_SCHEMA: Final = {
     "type": "object",
@@ -66,6 +68,11 @@ class ToolNames:
     def spell(self, name: str, namespace: str | None = None) -> str:
         """The name upstream of a tool of the client's."""
         return self._spelled.get((namespace, name)) or self._add(namespace, name)
+
+    def spell_choice(self, name: str, tools: Iterable[CallableTool]) -> str:
+        """The name upstream of the tool that a choice means."""
+        tool = chosen_tool(name, tools)
+        return self.spell(tool.name, tool.namespace) if tool else self.spell(name)
 
     def _add(self, namespace: str | None, name: str) -> str:
         whole = f"{namespace}__{name}" if namespace else name
@@ -127,7 +134,7 @@ def custom_description(tool: CustomTool) -> str:
     return "\n\n".join(text for text in (tool.description, rule) if text)
 
 
-def callable_tools(request: Request, report: Report) -> tuple[FunctionTool | CustomTool, ...]:
+def callable_tools(request: Request, report: Report) -> tuple[CallableTool, ...]:
     """The tools that the client runs. Hosted ones are dropped by name; a choice that needs one is refused.
 
     mapping.md §3.2, pitfall 108: agents send hosted tools to any server, and work without them.
@@ -146,13 +153,20 @@ def _drop_hosted(tool: HostedTool, choice: ToolChoice | None, report: Report) ->
 
 
 def allowed_tools(
-    tools: tuple[FunctionTool | CustomTool, ...], choice: ToolChoice | None
-) -> tuple[tuple[FunctionTool | CustomTool, ...], ToolChoice | None]:
+    tools: tuple[CallableTool, ...], choice: ToolChoice | None, report: Report
+) -> tuple[tuple[CallableTool, ...], ToolChoice | None]:
     """A list of allowed tools for upstreams that know none: the others are not declared (mapping.md §5.3)."""
     if choice is None or choice.mode is not ChoiceMode.ALLOWED:
         return tools, choice
+    report.adapt("tool_choice", "tools_filtered")
     mode = ChoiceMode.REQUIRED if choice.is_required else ChoiceMode.AUTO
-    return tuple(tool for tool in tools if tool.name in choice.names), ToolChoice(mode)
+    allowed = [chosen_tool(name, tools) for name in choice.names]
+    return tuple(tool for tool in tools if tool in allowed), ToolChoice(mode)
+
+
+def chosen_tool(name: str, tools: Iterable[CallableTool]) -> CallableTool | None:
+    """The tool that a choice means: by its own name, or by that of its namespace and its own."""
+    return next((tool for tool in tools if name in (tool.name, f"{tool.namespace}__{tool.name}")), None)
 
 
 def refuse_tool(tool: Tool) -> NoReturn:
@@ -165,7 +179,8 @@ def refuse_tool(tool: Tool) -> NoReturn:
 
 def drop_choice(request: Request, report: Report) -> None:
     """A choice among no tools: refused where it demands one (mapping.md §5.3), else dropped."""
-    if request.tool_choice is not None and request.tool_choice.mode in (ChoiceMode.NAMED, ChoiceMode.REQUIRED):
+    choice = request.tool_choice
+    if choice is not None and (choice.is_required or choice.mode in (ChoiceMode.NAMED, ChoiceMode.REQUIRED)):
         report.refuse("tool_choice", why="demands a tool, but there are no tools")
     report.drop("tool_choice")
 
@@ -183,14 +198,25 @@ def arguments_object(text: str, *, closes_cut: bool = False) -> tuple[dict[str, 
         return {}, False
     try:
         value = orjson.loads(text)
-        if isinstance(value, str):  # encoded twice
-            value = orjson.loads(value)
     except orjson.JSONDecodeError:
         return (_closed(text) if closes_cut else {"_raw": text}), True
-    found = value if isinstance(value, dict) else {"value": value}
+    found = _object_in(value) if isinstance(value, str) else value if isinstance(value, dict) else {"value": value}
     if is_deeper(found, MAX_DEPTH):  # orjson reads deeper than it writes
         return {"_raw": text}, True
-    return found, found is not value
+    return found, found is not value or _HUGE.search(text) is not None
+
+
+def _object_in(text: str) -> dict[str, Any]:
+    """An object that was encoded twice, or the text as a value."""
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return {"value": text}
+    return value if isinstance(value, dict) else {"value": value}
+
+
+_HUGE: Final = re.compile(r"[0-9]{20}")
+"""An integer, or text, that may not fit 64 bits: then it is a rounded number in what is sent."""
 
 
 def _closed(text: str) -> dict[str, Any]:

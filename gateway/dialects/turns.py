@@ -21,16 +21,17 @@ MidSystem = Literal["user", "native", "hoist"]
 """Where instructions in mid-conversation go: into the user's turn, as a message of their own, or to the front."""
 
 
-def tidy(request: Request, report: Report, mid_system: MidSystem = "user") -> list[Turn]:
+def tidy(request: Request, report: Report, mid_system: MidSystem = "user", *, unique_ids: bool = False) -> list[Turn]:
     """The conversation, the results of a call directly behind it, in the order of the calls.
 
     User and assistant turns only, unless `mid_system` is `native`: then instructions are turns of their own, never
-    between a call and its results. What `hoist` takes out of the turns is what `hoisted` gives.
+    between a call and its results. What `hoist` takes out of the turns is what `hoisted` gives. Calls of one turn
+    never share an id; with `unique_ids` no two calls of the whole conversation do.
     """
-    turns = _placed(request.turns, mid_system, report)
+    turns = _Ids(is_lasting=unique_ids).told_apart(_gathered(_placed(request.turns, mid_system, report)))
     tidied: list[Turn] = []
     calls: list[ToolCall] = []
-    for turn in _gathered(turns):
+    for turn in turns:
         if turn.role is Role.ASSISTANT:
             tidied.extend(_unanswered(calls, report))
             calls = [part for part in turn.parts if isinstance(part, ToolCall)]
@@ -100,11 +101,70 @@ def _as_user(turn: Turn, report: Report) -> Turn:
     if turn.role is not Role.SYSTEM:
         return turn
     report.adapt("messages", "system_in_user")
-    parts = (
-        replace(part, text=f"<system-reminder>{part.text}</system-reminder>") if isinstance(part, Text) else part
-        for part in turn.parts
+    return replace(turn, role=Role.USER, parts=tuple(_reminder(part) for part in turn.parts if _says_something(part)))
+
+
+def _says_something(part: Part) -> bool:
+    return not isinstance(part, Text) or bool(part.text)
+
+
+def _reminder(part: Part) -> Part:
+    return replace(part, text=f"<system-reminder>{part.text}</system-reminder>") if isinstance(part, Text) else part
+
+
+class _Ids:
+    """Tells calls apart that have one id: the later ones get a number, and the results behind them too, in order.
+
+    Some servers number their calls anew in each answer, or not at all, and clients give back what they got.
+    """
+
+    def __init__(self, *, is_lasting: bool) -> None:
+        self._is_lasting = is_lasting
+        self._used: set[str] = set()
+        self._called: dict[str, list[str]] = {}
+
+    def told_apart(self, turns: Iterable[Turn]) -> Iterator[Turn]:
+        for turn in turns:
+            if turn.role is Role.ASSISTANT:
+                yield self._calls(turn)
+            elif turn.role is Role.USER:
+                yield self._results(turn)
+            else:
+                yield turn
+
+    def _calls(self, turn: Turn) -> Turn:
+        self._called = {}
+        if not self._is_lasting:
+            self._used = set()
+        return _changed(turn, [self._call(part) if isinstance(part, ToolCall) else part for part in turn.parts])
+
+    def _call(self, call: ToolCall) -> ToolCall:
+        unique, count = call.id, 1
+        while unique in self._used:
+            count += 1
+            unique = f"{call.id}_{count}"
+        self._used.add(unique)
+        self._called.setdefault(call.id, []).append(unique)
+        return call if unique == call.id else replace(call, id=unique)
+
+    def _results(self, turn: Turn) -> Turn:
+        """As many results as calls pair in their order; of fewer calls the last result counts, as ever."""
+        left = {id_: list(ids) for id_, ids in self._called.items() if ids != [id_]}
+        return _changed(turn, [self._result(part, left) for part in turn.parts]) if left else turn
+
+    def _result(self, part: Part, left: dict[str, list[str]]) -> Part:
+        if not isinstance(part, ToolResult) or part.call_id not in left:
+            return part
+        ids = left[part.call_id]
+        return replace(part, call_id=ids.pop(0) if len(ids) > 1 else ids[0])
+
+
+def _changed(turn: Turn, parts: list[Part]) -> Turn:
+    return (
+        turn
+        if all(new is old for new, old in zip(parts, turn.parts, strict=True))
+        else replace(turn, parts=tuple(parts))
     )
-    return replace(turn, role=Role.USER, parts=tuple(parts))
 
 
 def _gathered(turns: Iterable[Turn]) -> Iterator[Turn]:
@@ -116,11 +176,12 @@ def _gathered(turns: Iterable[Turn]) -> Iterator[Turn]:
 
 def _paired(parts: tuple[Part, ...], calls: list[ToolCall], report: Report) -> Iterator[Part]:
     """One result for each call, first; results that no call asked for become text."""
-    results: dict[str, Part] = {
-        part.call_id: part for part in parts if isinstance(part, ToolResult)
-    }  # the last of duplicates
-    if len(results) < sum(isinstance(part, ToolResult) for part in parts):
-        report.repair("messages", "tool_result_repeated")
+    results: dict[str, ToolResult] = {}
+    for part in parts:
+        if isinstance(part, ToolResult):
+            if part.call_id in results:
+                report.repair("messages", "tool_result_repeated", part.where)
+            results[part.call_id] = part  # the last one counts
     for call in calls:
         yield results.pop(call.id) if call.id in results else _missing(call, report)
     for part in parts:

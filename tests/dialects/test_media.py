@@ -23,6 +23,7 @@ PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"\0" * 20).decode()
         ("data:image/png;base64,QUI%3D", Data("image/png", "QUI=")),
         ("data:image/png;base64,-_-_", Data("image/png", "+/+/")),
         ("data:text/plain,a%20b", Data("text/plain", "YSBi")),
+        (f"data:image/png,{PNG}", Data("image/png", PNG)),
         ("data:,x", Data("text/plain", "eA==")),
     ],
 )

@@ -12,6 +12,7 @@ from gateway.dialects.tools import (
     allowed_tools,
     callable_tools,
     custom_description,
+    drop_choice,
     spell_id,
     wrap_custom,
 )
@@ -122,5 +123,23 @@ def test_a_list_of_allowed_tools_filters_the_others() -> None:
     """mapping.md §5.3."""
     tools = (FunctionTool("a"), CustomTool("b"), FunctionTool("c"))
     allowed = ToolChoice(ChoiceMode.ALLOWED, ("a", "b"), is_required=True)
-    assert allowed_tools(tools, allowed) == (tools[:2], ToolChoice(ChoiceMode.REQUIRED))
-    assert allowed_tools(tools, None) == (tools, None)
+    report = Report(request(*tools))
+    assert allowed_tools(tools, None, report) == (tools, None)
+    assert not report.adapted
+    assert allowed_tools(tools, allowed, report) == (tools[:2], ToolChoice(ChoiceMode.REQUIRED))
+    assert report.adapted == ("tool_choice=tools_filtered",)
+
+
+def test_a_choice_means_a_tool_by_its_name_or_by_its_namespaces_too() -> None:
+    tools = (FunctionTool("say", namespace="ns"), FunctionTool("say"))
+    names = ToolNames(request(*tools))
+    assert names.spell_choice("ns__say", tools) == names.spell("say", "ns")
+    assert names.spell_choice("say", tools[1:]) == "say"
+    assert names.spell_choice("unknown", tools) == "unknown"
+
+
+def test_a_list_of_allowed_tools_that_demands_one_of_none_is_refused() -> None:
+    """mapping.md §3: required tools are never dropped in silence."""
+    asked = request(choice=ToolChoice(ChoiceMode.ALLOWED, ("x",), is_required=True))
+    with pytest.raises(Unsupported):
+        drop_choice(asked, Report(asked))

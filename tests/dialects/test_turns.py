@@ -88,3 +88,37 @@ def test_a_user_id_is_kept_or_hashed_never_cut(user_id: str, hides_personal: boo
     assert (spelled == user_id) is is_kept
     assert len(spelled) <= 64
     assert report.adapted == (() if is_kept else ("user=hashed",))
+
+
+def test_calls_of_one_turn_with_one_id_are_told_apart() -> None:
+    """Some servers number no calls, and clients give back what they got."""
+    asked = [ToolCall("x", "f", "{}"), ToolCall("x", "g", "{}")]
+    results = [ToolResult("x", (Text("1"),)), ToolResult("x", (Text("2"),))]
+    request = Request("demo", (Turn(Role.ASSISTANT, tuple(asked)), Turn(Role.USER, tuple(results))))
+    report = Report(request)
+    called, answered = tidy(request, report)
+    assert [part.id for part in called.parts if isinstance(part, ToolCall)] == ["x", "x_2"]
+    told = [(part.call_id, part.parts) for part in answered.parts if isinstance(part, ToolResult)]
+    assert told == [("x", (Text("1"),)), ("x_2", (Text("2"),))]
+    assert report.adapted == ()
+
+
+def test_ids_that_come_again_in_a_later_turn_are_told_apart_where_they_have_to_be() -> None:
+    rounds = (Turn(Role.ASSISTANT, (ToolCall("call_0", "f", "{}"),)), Turn(Role.USER, (ToolResult("call_0"),)))
+    request = Request("demo", rounds * 3)
+    ids = [
+        part.id
+        for turn in tidy(request, Report(request), unique_ids=True)
+        for part in turn.parts
+        if isinstance(part, ToolCall)
+    ]
+    assert ids == ["call_0", "call_0_2", "call_0_3"]
+    for turn, id_ in zip(tidy(request, Report(request), unique_ids=True)[1::2], ids, strict=True):
+        assert turn.parts == (ToolResult(id_),)
+    kept = [part.id for turn in tidy(request, Report(request)) for part in turn.parts if isinstance(part, ToolCall)]
+    assert kept == ["call_0"] * 3
+
+
+def test_empty_instructions_in_mid_conversation_say_nothing() -> None:
+    request = Request("demo", (Turn(Role.USER, (Text("Hi"),)), Turn(Role.SYSTEM, (Text(""),))))
+    assert tidy(request, Report(request)) == [Turn(Role.USER, (Text("Hi"),))]

@@ -13,6 +13,7 @@ from gateway.dialects.base import Json
 from gateway.dialects.report import Report
 from gateway.dialects.tools import (
     CUSTOM_SCHEMA,
+    CallableTool,
     ToolNames,
     allowed_tools,
     callable_tools,
@@ -43,7 +44,7 @@ class Declarations:
 
 def declare(request: rq.Request, names: ToolNames, features: Features, report: Report) -> Declarations:
     """Everything the request says of tools, and its schema where that has to become one."""
-    tools, choice = allowed_tools(callable_tools(request, report), request.tool_choice)
+    tools, choice = allowed_tools(callable_tools(request, report), request.tool_choice, report)
     declared = [_declare(tool, names, features, report) for tool in tools]
     if not features.strict_tools:
         report.drop_strictness()
@@ -55,10 +56,10 @@ def declare(request: rq.Request, names: ToolNames, features: Features, report: R
     if not declared:
         drop_choice(request, report)
         return Declarations(_of_history(request, names, report))
-    return Declarations({"tools": declared, **_chosen(_spell(choice, names), request.parallel_tools)})
+    return Declarations({"tools": declared, **_chosen(_spell(choice, tools, names), request.parallel_tools)})
 
 
-def _declare(tool: rq.FunctionTool | rq.CustomTool, names: ToolNames, features: Features, report: Report) -> Json:
+def _declare(tool: CallableTool, names: ToolNames, features: Features, report: Report) -> Json:
     declared: Json = {"name": names.spell(tool.name, tool.namespace)}
     if isinstance(tool, rq.CustomTool):
         if description := custom_description(tool):
@@ -75,11 +76,13 @@ def _declare(tool: rq.FunctionTool | rq.CustomTool, names: ToolNames, features: 
     return mark(declared, tool.cache)
 
 
-def _spell(choice: rq.ToolChoice | None, names: ToolNames) -> Json | None:
+def _spell(choice: rq.ToolChoice | None, tools: tuple[CallableTool, ...], names: ToolNames) -> Json | None:
     if choice is None:
         return None
     kind = next(wire for wire, mode in MODES.items() if mode is choice.mode)
-    return {"type": kind, "name": names.spell(choice.names[0])} if choice.names else {"type": kind}
+    if not choice.names:
+        return {"type": kind}
+    return {"type": kind, "name": names.spell_choice(choice.names[0], tools)}
 
 
 def _chosen(choice: Json | None, parallel: bool | None) -> Json:

@@ -48,7 +48,7 @@ def converse(request: rq.Request, features: Features, speller: Speller, report: 
     """The turns, tidied and spelled. Raises BadRequest where the assistant has the last word and may not."""
     messages: list[Json] = []
     has_lost_lead = False
-    for turn in tidy(request, report, features.mid_system):
+    for turn in tidy(request, report, features.mid_system, unique_ids=True):
         _append(messages, _role(turn, messages, report), speller.turn(turn))
         if turn.role is rq.Role.ASSISTANT:
             has_lost_lead = speller.has_lost_thinking

@@ -10,9 +10,11 @@ from gateway.dialects.openai.profiles import Profile
 from gateway.dialects.report import Report
 from gateway.dialects.tools import (
     CUSTOM_SCHEMA,
+    CallableTool,
     ToolNames,
     allowed_tools,
     callable_tools,
+    chosen_tool,
     custom_description,
     drop_choice,
     object_schema,
@@ -104,9 +106,7 @@ def spell_tools(request: rq.Request, profile: Profile, report: Report, names: To
     """The tool fields. Without tools no choice either (pitfall 102)."""
     tools, choice = callable_tools(request, report), request.tool_choice
     if not profile.allowed_tools:
-        tools, choice = allowed_tools(tools, choice)
-        if choice is not request.tool_choice:
-            report.adapt("tool_choice", "tools_filtered")
+        tools, choice = allowed_tools(tools, choice, report)
     if not tools:
         drop_choice(request, report)
         return {}
@@ -120,7 +120,7 @@ def spell_tools(request: rq.Request, profile: Profile, report: Report, names: To
     return body
 
 
-def _declare(tool: rq.FunctionTool | rq.CustomTool, profile: Profile, names: ToolNames) -> Json:
+def _declare(tool: CallableTool, profile: Profile, names: ToolNames) -> Json:
     name = names.spell(tool.name, tool.namespace)
     if isinstance(tool, rq.CustomTool):
         return _declare_custom(tool, name, profile)
@@ -147,16 +147,11 @@ def _declare_custom(tool: rq.CustomTool, name: str, profile: Profile) -> Json:
     return {"type": "custom", "custom": custom}
 
 
-def _spell_choice(
-    choice: rq.ToolChoice, tools: tuple[rq.FunctionTool | rq.CustomTool, ...], profile: Profile, names: ToolNames
-) -> Any:
-    known = {tool.name: tool for tool in tools}
-
+def _spell_choice(choice: rq.ToolChoice, tools: tuple[CallableTool, ...], profile: Profile, names: ToolNames) -> Any:
     def named(name: str) -> Json:
-        tool = known.get(name)
-        is_custom = isinstance(tool, rq.CustomTool) and profile.custom_tools
-        kind, spelled = "custom" if is_custom else "function", names.spell(name, tool.namespace if tool else None)
-        return {"type": kind, kind: {"name": spelled}}
+        is_custom = isinstance(chosen_tool(name, tools), rq.CustomTool) and profile.custom_tools
+        kind = "custom" if is_custom else "function"
+        return {"type": kind, kind: {"name": names.spell_choice(name, tools)}}
 
     if choice.mode is rq.ChoiceMode.NAMED:
         return named(choice.names[0])

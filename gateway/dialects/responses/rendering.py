@@ -13,7 +13,16 @@ from gateway.dialects.responses.content import spell_content, spell_result
 from gateway.dialects.responses.options import PROFILES, Options, Profile
 from gateway.dialects.responses.sealed import FORMAT, split_item
 from gateway.dialects.sealing import NONE
-from gateway.dialects.tools import ToolNames, callable_tools, drop_choice, history_calls, object_schema, spell_id
+from gateway.dialects.tools import (
+    CallableTool,
+    ToolNames,
+    callable_tools,
+    chosen_tool,
+    drop_choice,
+    history_calls,
+    object_schema,
+    spell_id,
+)
 from gateway.dialects.turns import tidy
 from gateway.neutral import request as rq
 from gateway.neutral.restoring import Restoration
@@ -282,7 +291,7 @@ def _tools(request: rq.Request, names: ToolNames, report: Report) -> Json:
     return body
 
 
-def _declare(tool: rq.FunctionTool | rq.CustomTool, names: ToolNames) -> Json:
+def _declare(tool: CallableTool, names: ToolNames) -> Json:
     """`strict` is always said: unsaid it means true here, and would make every property a required one."""
     head: Json = {"name": names.spell(tool.name, tool.namespace)}
     if tool.description:
@@ -297,7 +306,7 @@ def _declare(tool: rq.FunctionTool | rq.CustomTool, names: ToolNames) -> Json:
     }
 
 
-def _choose(choice: rq.ToolChoice, tools: tuple[rq.FunctionTool | rq.CustomTool, ...], names: ToolNames) -> Any:
+def _choose(choice: rq.ToolChoice, tools: tuple[CallableTool, ...], names: ToolNames) -> Any:
     if choice.mode not in (rq.ChoiceMode.NAMED, rq.ChoiceMode.ALLOWED):
         return choice.mode.value
     chosen = [_chosen(name, tools, names) for name in choice.names]
@@ -306,7 +315,6 @@ def _choose(choice: rq.ToolChoice, tools: tuple[rq.FunctionTool | rq.CustomTool,
     return {"type": "allowed_tools", "mode": "required" if choice.is_required else "auto", "tools": chosen}
 
 
-def _chosen(name: str, tools: tuple[rq.FunctionTool | rq.CustomTool, ...], names: ToolNames) -> Json:
-    tool = next((tool for tool in tools if tool.name == name), None)
-    kind = "custom" if isinstance(tool, rq.CustomTool) else "function"
-    return {"type": kind, "name": names.spell(name, tool.namespace if tool else None)}
+def _chosen(name: str, tools: tuple[CallableTool, ...], names: ToolNames) -> Json:
+    kind = "custom" if isinstance(chosen_tool(name, tools), rq.CustomTool) else "function"
+    return {"type": kind, "name": names.spell_choice(name, tools)}

@@ -10,6 +10,7 @@ from gateway.dialects.openai.profiles import SAMPLERS, profile_of
 from gateway.dialects.openai.rendering import refuse_no_answer, spell_chat, spell_stops
 from gateway.dialects.prompts import build_prompt, is_templated
 from gateway.dialects.report import Report
+from gateway.dialects.tools import callable_tools
 from gateway.dialects.truss.options import Options
 from gateway.neutral import request as rq
 from gateway.neutral.restoring import Restoration
@@ -65,9 +66,12 @@ def _conversation(request: rq.Request, options: Options, report: Report) -> tupl
 
 
 def _prompt_body(request: rq.Request, options: Options, report: Report) -> Json:
-    if request.tools and not (request.tool_choice and request.tool_choice.mode is rq.ChoiceMode.NONE):
+    is_called = not (request.tool_choice and request.tool_choice.mode is rq.ChoiceMode.NONE)
+    if callable_tools(request, report) and is_called:
         report.refuse("tools", why="tools are not supported by this model")
-    report.drop("tools", "parallel_tools", "reasoning")
+    if not is_called:
+        report.drop("tools")
+    report.drop("parallel_tools", "reasoning")
     return {"prompt": build_prompt(request, options.template, report)}
 
 

@@ -90,7 +90,7 @@ def test_input_of_a_server_tool_is_gathered() -> None:
 def test_an_unknown_block_is_opaque_whatever_its_deltas_are() -> None:
     told = decoded(START, begin(0, "compaction"), delta(0, "text_delta", text="hidden"), end(0), STOP)
     (block,) = fold(told).blocks
-    assert (block.kind, block.payload) == (BlockKind.OPAQUE, {"type": "compaction"})
+    assert (block.kind, block.payload) == (BlockKind.OPAQUE, {"type": "compaction", "text": "hidden"})
 
 
 def test_opaque_input_has_a_bound() -> None:

@@ -85,6 +85,7 @@ def test_all_of_the_branches_at_the_root_are_required() -> None:
         (None, {"type": "object", "properties": {}}),
         ({"type": ["object", "null"], "properties": {}}, {"type": "object", "properties": {}}),
         ({"$defs": {"x": {"oneOf": [1]}}}, {"type": "object", "$defs": {"x": {"oneOf": [1]}}}),
+        ({"anyOf": [{"required": [{}, 5, "a"]}], "required": {}}, None),
         ({"anyOf": []}, {"type": "object", "properties": {}}),
         ({"anyOf": [{"$ref": "#/$defs/x"}], "$defs": {"x": {"$ref": "#/$defs/x"}}}, None),
         ({"anyOf": [{"$ref": "#/nowhere/x"}, 7, {"$ref": 7}]}, {"type": "object", "properties": {}}),

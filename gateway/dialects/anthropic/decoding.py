@@ -42,6 +42,13 @@ class _Opaque:
     start: Json
     fragments: list[str] = field(default_factory=list)
 
+    def learn(self, delta: Json) -> None:
+        """Takes what a delta of an unknown kind adds to a field, or says of it for the first time."""
+        for name, value in delta.items():
+            known = self.start.get(name)
+            if name != "type":
+                self.start[name] = known + value if isinstance(known, str) and isinstance(value, str) else value
+
     def whole(self) -> pc.WholePiece:
         """With the input, if that is an object; a cut one leaves the block as it began."""
         try:
@@ -81,6 +88,8 @@ class Decoder(StreamDecoder):
         reader = self._READERS.get(kind) if isinstance(kind, str) else None
         if reader is not None:
             yield from reader(self, body)
+        elif body.get("object") == "error":  # flat, from vLLM (pitfall 47)
+            raise error_in(body)
 
     def _message_start(self, body: Json) -> Iterator[pc.Piece]:
         if self._has_started:
@@ -110,7 +119,7 @@ class Decoder(StreamDecoder):
                     self._inputs[index] = whole if isinstance(whole, str) else orjson.dumps(whole).decode()
                 yield pc.ToolPiece(index, text(block.get("id")), text(block.get("name")))
             case str():
-                self._opaque[index] = _Opaque(writable(block))
+                self._opaque[index] = _Opaque(dict(writable(block)))
             case _:
                 raise TypeError("a block without a type")
 
@@ -122,7 +131,8 @@ class Decoder(StreamDecoder):
             case "input_json_delta":
                 yield from self._argue(index, text(delta.get("partial_json")))
             case _ if index in self._opaque:
-                pass
+                self._hold(sum(len(value) for value in delta.values() if isinstance(value, str)))
+                self._opaque[index].learn(delta)
             case "text_delta":
                 yield pc.ContentPiece(BlockKind.TEXT, text(delta.get("text")), index)
             case "thinking_delta":
@@ -134,13 +144,16 @@ class Decoder(StreamDecoder):
 
     def _argue(self, index: int, fragment: str) -> Iterator[pc.Piece]:
         if index in self._opaque:
-            self._held += len(fragment)
-            if self._held > self._max_held:
-                raise Malformed(f"blocks of more than {self._max_held} bytes that only their own dialect understands")
+            self._hold(len(fragment))
             self._opaque[index].fragments.append(fragment)
         elif fragment:
             self._inputs.pop(index, None)  # deltas win over a complete input in the start
             yield pc.ToolPiece(index, fragment=fragment)
+
+    def _hold(self, size: int) -> None:
+        self._held += size
+        if self._held > self._max_held:
+            raise Malformed(f"blocks of more than {self._max_held} bytes that only their own dialect understands")
 
     def _block_stop(self, body: Json) -> Iterator[pc.Piece]:
         index = number(body["index"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -44,16 +45,40 @@ _DECODED_TYPES: Final[Mapping[str, Kind]] = {
 }
 
 
+_TOO_LONG: Final = "prompt is too long"
+"""How Anthropic's message begins, on which Claude Code compacts its conversation (pitfall 56)."""
+_DIGITS: Final = r"(\d[\d,]{0,11})"
+_MAXIMUM: Final = tuple(
+    re.compile(words + r"\D{0,40}?" + _DIGITS, re.IGNORECASE)
+    for words in (r"context[ _](?:length|window|size)", r"(?:maximum|limit)", r">")
+)
+_TOKENS: Final = re.compile(_DIGITS + r"\s{0,3}(?:\w{1,20}\s)?tokens", re.IGNORECASE)
+
+
 def dump_error(error: GatewayError, request_id: str) -> tuple[int, Json]:
     """Status and body of an error, also the data of an error frame. Clients key on how an overflow begins."""
     status, kind = _ERRORS[error.kind]
     message = error.message
-    if error.kind is Kind.CONTEXT_LENGTH and not message.startswith("prompt is too long"):
-        message = f"prompt is too long: {message}"
+    if error.kind is Kind.CONTEXT_LENGTH and not message.startswith(_TOO_LONG):
+        message = f"{_TOO_LONG}: {_counted(message) or message}"
     body: Json = {"type": "error", "error": {"type": kind, "message": message}}
     if request_id:
         body["request_id"] = request_id
     return error.status or status, body
+
+
+def _counted(message: str) -> str:
+    """What an overflow says in Anthropic's words, which agents read the numbers from; empty if it names none."""
+    found = next((found for pattern in _MAXIMUM if (found := pattern.search(message))), None)
+    if found is None:
+        return ""
+    maximum = _number(found.group(1))
+    asked = next((n for n in map(_number, _TOKENS.findall(message)) if n > maximum), None)
+    return f"{asked} tokens > {maximum} maximum" if asked else ""
+
+
+def _number(digits: str) -> int:
+    return int(digits.replace(",", ""))
 
 
 def error_frame(error: GatewayError) -> bytes:

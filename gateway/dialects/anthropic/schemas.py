@@ -31,13 +31,13 @@ def input_schema(schema: Schema | None) -> tuple[Schema, bool]:
 
 def _merged(root: Schema, combined: list[str]) -> Schema:
     properties = dict(_object(root.get("properties")))
-    required = list(_listed(root.get("required")))
+    required = _names(root.get("required"))
     told = []
     for name in combined:
         branches = [branch for branch in (_resolved(b, root) for b in root[name]) if _is_object(branch)]
         for branch in branches:
             _add(properties, _object(branch.get("properties")))
-        needed = [list(_listed(branch.get("required"))) for branch in branches]
+        needed = [_names(branch.get("required")) for branch in branches]
         required += _in_any(needed) if name == "allOf" else _in_all(needed)
         if name != "allOf":
             told.append(_alternatives(needed))
@@ -65,17 +65,21 @@ def _add(properties: dict[str, Any], others: Schema) -> None:
             properties[name] = {"anyOf": either if schema in either else [*either, schema]}
 
 
-def _in_all(lists: list[list[Any]]) -> list[Any]:
+def _names(value: Any) -> list[str]:
+    return [name for name in _listed(value) if isinstance(name, str)]
+
+
+def _in_all(lists: list[list[str]]) -> list[str]:
     return [name for name in lists[0] if all(name in names for names in lists)] if lists else []
 
 
-def _in_any(lists: list[list[Any]]) -> list[Any]:
+def _in_any(lists: list[list[str]]) -> list[str]:
     return [name for names in lists for name in names]
 
 
-def _alternatives(needed: list[list[Any]]) -> str:
+def _alternatives(needed: list[list[str]]) -> str:
     """What the branches ask for, in words, as the schema can't say it any more."""
-    sets = [", ".join(str(name) for name in names) for names in needed if names]
+    sets = [", ".join(names) for names in needed if names]
     return f"Give one of these sets of properties: {'; or '.join(sets)}." if len(sets) > 1 else ""
 
 

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 STAMP := $(VENV)/.installed
 
-.PHONY: serve test test-all check goldens conformance clean
+.PHONY: serve test test-all check docs goldens conformance clean
 
 serve: $(VENV)/.runs     ## start the gateway on the built-in simulator
 	$(BIN)/triglot serve
@@ -27,6 +27,9 @@ goldens: $(STAMP)        ## write the expected files of the transcripts anew; re
 
 conformance: $(VENV)/.conformance    ## play official SDKs on every upstream, and write docs/conformance.md
 	$(BIN)/python -m tests.conformance
+
+docs: $(VENV)/.runs      ## write the pages that are printed from the code
+	$(BIN)/triglot translation > docs/translation.md
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache tests/conformance/node/node_modules

@@ -23,6 +23,7 @@ from gateway.errors import BadRequest
 from gateway.simulator import script as sc
 from gateway.simulator.app import ENDINGS, SimulatorApp
 from gateway.simulator.sayings import SAYS
+from gateway.translation import page
 
 _CONFIG_WRONG = 1
 _config_option = click.option(
@@ -91,6 +92,12 @@ def check(path: Path) -> None:
 def print_schema() -> None:
     """Print the JSON Schema of the routes file, for editors."""
     click.echo(orjson.dumps(schema(), option=orjson.OPT_INDENT_2))
+
+
+@main.command()
+def translation() -> None:
+    """Print what translation keeps, changes and loses, and the profiles of upstreams, in Markdown."""
+    click.echo(page(), nl=False)
 
 
 @main.command(epilog=_SCRIPTS)

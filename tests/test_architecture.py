@@ -66,7 +66,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "simulator",
         "upstreams",
     ),
-    "cli": ("app", "server", "config", "dialects", "errors", "simulator"),
+    "translation": ("dialects",),
+    "cli": ("app", "server", "config", "dialects", "errors", "simulator", "translation"),
     "__main__": ("cli",),
     "": (),
 }

@@ -217,6 +217,14 @@ class MakeDecoder(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Profiles:
+    """Kinds of servers: `rows` is a record of settings for each, `meanings` what each setting says."""
+
+    rows: Mapping[str, Any]
+    meanings: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Dialect:
     """One public API's way to spell requests, streams, answers and errors."""
 
@@ -278,3 +286,5 @@ class Dialect:
     """(names of models, query) → those on the page asked for, and whether there are more; None: no pages."""
     lossy: tuple[tuple[str, str], ...] = ()
     """What this dialect can't carry: (what, what becomes of it)."""
+    profiles: Profiles | None = None
+    """The kinds of servers that speak this dialect, for the docs."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, NoReturn
 
 from gateway.errors import Unsupported
@@ -17,7 +18,7 @@ class Report:
     def __init__(self, request: Request) -> None:
         self._request = request
         self._dropped: set[str] = set()
-        self._adapted: dict[str, str] = {}
+        self._adapted: set[tuple[str, str]] = set()
 
     @property
     def dropped(self) -> tuple[str, ...]:
@@ -25,7 +26,7 @@ class Report:
 
     @property
     def adapted(self) -> tuple[str, ...]:
-        return tuple(f"{name}={how}" for name, how in sorted(self._adapted.items()))
+        return tuple(f"{name}={how}" for name, how in sorted(self._adapted))
 
     def name_of(self, field: str) -> str:
         """The client's own name for a field of its request."""
@@ -77,7 +78,7 @@ class Report:
 
     def adapt(self, name: str, how: str) -> None:
         """Says that a field was changed, and how, in one word."""
-        self._adapted[self._named(name)] = how
+        self._adapted.add((self._named(name), how))
 
     def _named(self, name: str) -> str:
         """The client's name for a field, or for the field that something is in: `messages.thinking`, say."""
@@ -113,6 +114,41 @@ _DEFAULTS: Final = {
     "logit_bias": {},
 }
 """What changes nothing where it is dropped, and isn't reported (mapping.md §3.1)."""
+
+ADAPTED: Final[Mapping[str, str]] = {
+    "as_text": "became text: the upstream has no such part",
+    "blank_removed": "empty stop sequences were left out",
+    "budget": "an effort became a budget of tokens",
+    "budget_reduced": "the budget was lowered to leave room for the answer",
+    "by_effort": "the effort was sent and the budget was not: the upstream takes one of them",
+    "clamped": "the value was lowered to the highest that the upstream takes",
+    "default": "the client set none and the upstream needs one: the configured default was sent",
+    "disabled_by_*": "thinking was turned off, since it can't go with what is named",
+    "effort_*": "became this effort: from a budget, or since the upstream doesn't know the one asked for",
+    "estimated": "no upstream counted these tokens",
+    "first_*": "only so many were sent, the first ones",
+    "foreign": "reasoning that another vendor's server sealed was left out",
+    "from_history": "tools that the conversation calls were declared, since the upstream wants them declared",
+    "hashed": "became its SHA-256: too long, or personal",
+    "instruction": "is asked for in the instructions: the upstream has no field for it",
+    "json_object_and_instruction": "any JSON object is asked for, and the schema is told in the instructions",
+    "last_*": "only so many were sent, the last ones",
+    "merged": "alternatives at the root of the schema became one object",
+    "repaired": "arguments that were no JSON object were made one",
+    "switched_on": "thinking was turned on; how much can't be said",
+    "system_hoisted": "later instructions stand in front of the conversation",
+    "system_in_user": "later instructions stand in the user's turn",
+    "text_before_calls": "text behind a call stands in front of it",
+    "tool": "the schema was declared as a tool that has to be called; its arguments are the answer",
+    "tool_result_as_text": "a result that no call asked for became text",
+    "tool_result_repeated": "of several results of one call the last was kept",
+    "tool_result_synthesised": "a call without a result got one that says so",
+    "tools_filtered": "only the allowed tools were declared",
+    "user_inserted": "a user's turn was put in front: the upstream wants one first",
+    "*_prompt": "the conversation became one prompt, by this template",
+    "auto, default, standard_only, …": "became this value: the upstream's own word",
+}
+"""What `x-gateway-adapted` says behind a name; `*` stands for a number, a value or a name. Printed into the docs."""
 
 
 def refuse_part(part: Part, to: str) -> NoReturn:

@@ -9,11 +9,11 @@ from gateway.dialects.anthropic.encoding import Encoder, dump
 from gateway.dialects.anthropic.failures import dump_error, load_error
 from gateway.dialects.anthropic.guarding import guard
 from gateway.dialects.anthropic.limits import LIMITS
-from gateway.dialects.anthropic.options import Options
+from gateway.dialects.anthropic.options import MEANINGS, PROFILES, Options
 from gateway.dialects.anthropic.parsing import HEADERS, parse
 from gateway.dialects.anthropic.rendering import PATH, forward, render
 from gateway.dialects.anthropic.siblings import COUNTS, page
-from gateway.dialects.base import Dialect, Path, Sample, same_form
+from gateway.dialects.base import Dialect, Path, Profiles, Sample, same_form
 
 
 def _owns(path: str) -> bool:
@@ -84,4 +84,5 @@ DIALECT: Final = Dialect(
         ("citations of other vendors", "dropped"),
         ("arguments that were cut, in a whole answer", "`_raw`"),
     ),
+    profiles=Profiles(PROFILES, MEANINGS),
 )

@@ -33,20 +33,14 @@ class Features:
 
     thinking: ThinkingStyle = "budget"
     structured_output: bool = False
-    """`output_config.format`; without it a schema is asked for as a tool (mapping.md §5.4)."""
     strict_tools: bool = False
     prefill: bool = False
-    """A last message of the assistant, to be continued (mapping.md §4.5)."""
     mid_system: MidSystem = "user"
     sampling: bool = True
     both_sampling: bool = True
-    """`temperature` and `top_p` in one request."""
     name_limit: int = 128
-    """Characters of a tool's name."""
     max_output: int | None = None
-    """Tokens of an answer at most; keeps the default of `max_tokens` below it."""
     image_urls: bool = True
-    """Images by address; without it only their data."""
 
 
 PROFILES: Final[Mapping[str, Features]] = {
@@ -62,6 +56,21 @@ PROFILES: Final[Mapping[str, Features]] = {
     "vllm": Features(),
 }
 """Named sets of features: Anthropic's own models from the 4.6 generation on, those before it, and other servers."""
+
+
+MEANINGS: Final[Mapping[str, str]] = {
+    "thinking": "how it is told to think: by an effort (`adaptive`), by a `budget` of tokens, or not at all",
+    "structured_output": "whether it knows `output_config.format`; else a schema is asked for as a tool",
+    "strict_tools": "whether `strict` of a tool is passed on",
+    "prefill": "whether a last message of the assistant is continued, else it is refused",
+    "mid_system": "later instructions: in the `user`'s turn, `native` in place, or `hoist`ed to the front",
+    "sampling": "whether it takes `temperature`, `top_p` and `top_k`",
+    "both_sampling": "whether `temperature` and `top_p` may stand in one request",
+    "name_limit": "characters of a tool's name",
+    "max_output": "tokens of an answer at most; keeps the default of `max_tokens` below it",
+    "image_urls": "whether it fetches images by address, else only their data",
+}
+"""What each feature says, for the docs."""
 
 
 @dataclass(frozen=True, slots=True)

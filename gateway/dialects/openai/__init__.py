@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from gateway.dialects.base import Dialect, Path, Sample, same_form
+from gateway.dialects.base import Dialect, Path, Profiles, Sample, same_form
 from gateway.dialects.openai import completions, embeddings
 from gateway.dialects.openai.decoding import Decoder, load
 from gateway.dialects.openai.encoding import Encoder, dump
@@ -13,6 +13,7 @@ from gateway.dialects.openai.failures import dump_error, load_error
 from gateway.dialects.openai.guarding import guard
 from gateway.dialects.openai.options import Options
 from gateway.dialects.openai.parsing import parse
+from gateway.dialects.openai.profiles import MEANINGS, PROFILES
 from gateway.dialects.openai.rendering import forward, render
 
 
@@ -50,12 +51,34 @@ _CHAT: Final = Dialect(
         },
     ),
     lossy=(
-        ("signatures and redacted reasoning", "in reasoning_details, for clients that echo it"),
-        ("citations", "dropped"),
-        ("the stop sequence that matched", "finish_reason stop"),
+        ("signatures and redacted reasoning", "in `reasoning_details`, for clients that send it back"),
+        ("several sealed thoughts in one streamed answer", "given back as one, without their seals"),
+        ("whether reasoning is a summary", "`reasoning_content` either way"),
+        ("citations without a web address", "dropped"),
+        ("citations of web pages", "annotations over the whole text that quotes them"),
+        ("calls and results of a vendor's own tools in an answer", "dropped; the text stays"),
+        ("a refusal's category and explanation", "finish_reason content_filter"),
+        ("a full context window", "finish_reason length"),
         ("pause_turn", "finish_reason stop"),
+        ("split cache counts, audio and image tokens", "the totals"),
         ("is_error of a tool result", "the text begins with `Error: `"),
-        ("text behind a tool call in history", "moved before it"),
+        (
+            "images and files in tool results",
+            "in the user's message behind the results, unless the profile says otherwise",
+        ),
+        ("text behind a tool call in history", "moved before it, and reported"),
+        ("documents that hold text", "text under their title"),
+        ("documents by address or by id, images by id", "refused"),
+        ("citations asked of documents", "dropped, and named"),
+        ("cache breakpoints", "dropped, and named"),
+        ("tools in namespaces, and with long names", "one name, restored in the answer"),
+        ("free-text tools", "functions of one string where the profile says so, restored in the answer"),
+        ("tools that run at another vendor", "dropped, and named; refused where one is demanded"),
+        ("a budget for reasoning", "an effort, where the profile knows no budgets"),
+        ("several answers", "refused"),
+        ("logprobs", "dropped, and named"),
+        ("an answer's beginning", "as the profile says, else refused"),
     ),
+    profiles=Profiles(PROFILES, MEANINGS),
 )
 DIALECT: Final = replace(_CHAT, relayed=(completions.beside(_CHAT), embeddings.beside(_CHAT)))

@@ -259,7 +259,7 @@ class Echo:
             return False
         if _fits(_seal_of(thought), self._origin, takes_seals=self._profile.reasoning_field == "reasoning_details"):
             return True
-        self._report.adapt("messages.thinking", "foreign")
+        self._report.repair("messages.thinking", "foreign", thought.where)
         return False
 
     def _is_owed(self, turns: list[rq.Turn]) -> bool:

@@ -72,8 +72,16 @@ DIALECT: Final = Dialect(
     ),
     lossy=(
         ("finish reason, usage, ids and certainty of raw text", "stop, an estimate, our own; `x-gateway-completeness`"),
+        ("a failure in mid-stream of raw text", "the connection ends without its last chunk"),
         ("tool calls in raw text", "an error"),
         ("reasoning and citations in raw text", "dropped"),
         ("roles in a prompt", "spelled by a template"),
+        ("tools, images, reasoning and output formats of models that read a prompt", "refused, or dropped and named"),
+        (
+            "reasoning settings, output formats, logit_bias and given beginnings where no profile names the engine",
+            "reasoning dropped and named, the others refused",
+        ),
+        ("the user's id, service tier, cache key and verbosity", "dropped, and named"),
+        ("conversations in messages", "as in openai, by the same profiles"),
     ),
 )

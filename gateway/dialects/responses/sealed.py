@@ -10,7 +10,7 @@ from typing import Final
 
 import orjson
 
-from gateway.dialects.sealing import NONE, Sealer
+from gateway.dialects.sealing import Sealer
 from gateway.neutral.request import OpaqueValue, Part, Reasoning, RedactedReasoning
 
 FORMAT: Final = "openai-encrypted"
@@ -38,7 +38,7 @@ def seal(sealer: Sealer, origin: str, value: OpaqueValue | None, *, is_redacted:
         return value.data
     if value is not None and is_redacted:
         value = replace(value, format=_REDACTED + value.format)
-    return sealer.seal(origin or NONE, value)
+    return sealer.seal(origin, value)
 
 
 def read_reasoning(text: str, encrypted: str, sealer: Sealer, *, is_summary: bool, where: str) -> Part:

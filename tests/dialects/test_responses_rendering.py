@@ -289,6 +289,9 @@ def test_sealed_reasoning_goes_back_where_it_came_from() -> None:
         "summary": [{"type": "summary_text", "text": "Hm."}],
         "encrypted_content": "gAAAA+/=",
     }
+    unnamed = render(asked(turns=thought(rq.OpaqueValue("openai-encrypted", "gAAAA"))), "responses").body["input"][0]
+    assert "id" not in unnamed
+    assert unnamed["encrypted_content"] == "gAAAA"
     unsaid = render(asked(turns=thought(value, "")), "responses").body["input"][0]
     assert unsaid["summary"] == []
 

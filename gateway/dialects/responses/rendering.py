@@ -173,7 +173,8 @@ def _reasoning(part: rq.Part, options: Options) -> Json | None:
     if value.format == FORMAT and value.origin in ("", options.profile):
         item_id, encrypted = split_item(value)
         summary = [{"type": "summary_text", "text": part.text}] if part.text else []
-        return {"type": "reasoning", "id": item_id, "summary": summary, "encrypted_content": encrypted}
+        named = {"id": item_id} if item_id else {}
+        return {"type": "reasoning", **named, "summary": summary, "encrypted_content": encrypted}
     if value.format == NONE and value.origin == options.profile and part.text:
         return {"type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": part.text}]}
     return None

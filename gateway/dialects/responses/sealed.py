@@ -24,12 +24,12 @@ def join_item(item_id: str, encrypted: str, origin: str = "") -> OpaqueValue:
 
 
 def split_item(value: OpaqueValue) -> tuple[str, str]:
-    """Id and encrypted content; as empty texts where the value holds no such pair."""
+    """Id and encrypted content; the content alone, without an id, where the value is no such pair."""
     try:
         item_id, encrypted = orjson.loads(value.data)
     except (orjson.JSONDecodeError, ValueError, TypeError):
-        return "", ""
-    return (item_id, encrypted) if isinstance(item_id, str) and isinstance(encrypted, str) else ("", "")
+        return "", value.data
+    return (item_id, encrypted) if isinstance(item_id, str) and isinstance(encrypted, str) else ("", value.data)
 
 
 def seal(sealer: Sealer, origin: str, value: OpaqueValue | None, *, is_redacted: bool = False) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
+from gateway.simulator.sayings import HAIKU
 from tests.conformance.cell import Cell, Check, Lost, both, expect, expect_finish
 from tests.conformance.clients import Client
 from tests.conformance.conversation import Turn
@@ -63,6 +64,20 @@ def refused(turn: Turn, **settings: Any) -> Check:
     return both(partial(_refused, turn=turn, **settings))
 
 
+def _text_alone(cell: Cell, stream: bool) -> None:
+    """Asked to think, the model answers with text all the same."""
+    (heard,) = cell.answers(QUICK, Turn(PROMPT), stream=stream, wants_reasoning=True)
+    expect("answer", (heard.text, heard.reasoning), (HAIKU, ""))
+
+
+def _estimated(cell: Cell, stream: bool) -> None:
+    """No counts, or some that are plausible: never zero."""
+    (heard,) = cell.answers(QUICK, Turn(PROMPT), stream=stream)
+    counts = heard.usage or {}
+    if 0 in (counts.get("input"), counts.get("output")):
+        raise Lost(f"usage: {counts}")
+
+
 def _unheard(cell: Cell, stream: bool) -> None:
     """The answers come without the thoughts."""
     for heard in cell.answers(THINKS, *map(Turn, QUESTIONS), stream=stream, wants_reasoning=True):
@@ -79,7 +94,9 @@ def _heard_once(cell: Cell, stream: bool) -> None:
 ONLY_TEXT: Final = "a `prompt` is answered with raw text, which carries nothing but text"
 TAKES_TEXT: Final = "a model that reads a `prompt` takes only text: the gateway refuses the request with 400"
 ANSWERS_TEXT: Final = "a model that reads a `prompt` answers with text alone"
-COUNTS_NOTHING: Final = "raw text carries no token counts: the gateway estimates them and says so"
+COUNTS_NOTHING: Final = (
+    "raw text carries no token counts: where a client's format needs some, the gateway estimates them and says so"
+)
 COUNTS_NO_WRITING: Final = "this provider reads no tokens written to a cache"
 READS_NO_REASONING: Final = "this provider reads no reasoning from `chat.completions`"
 KEEPS_NO_SEAL: Final = "this provider keeps no signature or encrypted content, so thoughts can't go back to their model"
@@ -101,8 +118,8 @@ RULES: Final = (
     ),
     Rule(("image",), Limit(TAKES_TEXT, refused(Turn(PROMPT, PNG))), TRANSLATED, ("raw",)),
     Rule(("structured output",), Limit(TAKES_TEXT, refused(Turn(PROMPT), wants_object=True)), TRANSLATED, ("raw",)),
-    Rule(("reasoning",), Limit(ANSWERS_TEXT), TRANSLATED, ("raw",)),
-    Rule(("usage",), Limit(COUNTS_NOTHING), TRANSLATED, ("raw",)),
+    Rule(("reasoning",), Limit(ANSWERS_TEXT, both(_text_alone)), TRANSLATED, ("raw",)),
+    Rule(("usage",), Limit(COUNTS_NOTHING, both(_estimated)), TRANSLATED, ("raw",)),
     Rule(("usage",), Limit(COUNTS_NO_WRITING, passes=True), ("ai/openai-compatible",)),
     Rule(("reasoning",), Limit(READS_NO_REASONING, both(_unheard)), ("ai/openai.chat",)),
     Rule(

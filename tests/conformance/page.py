@@ -33,6 +33,14 @@ strictly (`_strict_response_validation`), streams go through the SDKs' own helpe
 objects, `ai` validates with its own schemas. Every cell but *stream*, *whole*, *error mid-stream* and *cancel* is
 played twice: streamed and whole. Columns are upstreams, simulated: each speaks its dialect as `triglot simulate` does;
 those of OpenAI Chat and Truss are told to be servers that read earlier reasoning (`profile: sglang`).
+
+What clients have to be told beside the base URL:
+
+- The gateway keeps no answers, so clients of `responses` say `store: false` and ask for `reasoning.encrypted_content`.
+  `ai` does the latter by itself; without `store: false` it sends references to stored items, which the gateway refuses.
+- Providers of `ai` look up what a model can do by its name. For names they don't know: `forceReasoning: true` for
+  @ai-sdk/openai, `structuredOutputMode: 'outputFormat'` for @ai-sdk/anthropic, and for @ai-sdk/openai-compatible
+  `includeUsage` and `supportsStructuredOutputs`.
 """
 
 

@@ -66,7 +66,7 @@ class Report:
 
     def drop_caching(self) -> None:
         """Names, once, what the client wanted cached, for upstreams that have no word for it."""
-        marked = (*self._request.system, *self._request.parts(), *self._request.tools)
+        marked = (self._request, *self._request.system, *self._request.parts(), *self._request.tools)
         if any(getattr(part, "cache", None) is not None for part in marked):
             self.drop_name("cache_control")
 

@@ -277,6 +277,8 @@ class Request:
     include_usage: bool = False
     user_id: str | None = None
     cache_key: str | None = None
+    cache: Json | None = None
+    """The client wants all of the prompt cached, as far as that goes; as `Part.cache`."""
     service_tier: str | None = None
     metadata: Mapping[str, str] | None = None
     prefill: bool = False

@@ -90,6 +90,35 @@ def test_a_server_that_can_not_be_told_to_think() -> None:
     assert effort_only.dropped == ("output_config.effort",)
 
 
+@pytest.mark.parametrize(
+    ("reasoning", "options", "max_tokens", "budget"),
+    [
+        (None, {}, 8192, None),
+        (rq.ReasoningRequest("off"), {}, 8192, None),
+        (rq.ReasoningRequest("on", "low"), {}, 10240, 2048),
+        (rq.ReasoningRequest("on", "high"), {}, 24576, 16384),
+        (rq.ReasoningRequest("on", "max"), {}, 32000, 30976),
+        (rq.ReasoningRequest("on", "high"), {"max_output": 8192}, 8192, 7168),
+        (rq.ReasoningRequest("on", "high"), {"max_tokens": 64000}, 64000, 16384),
+        (rq.ReasoningRequest("on", "high"), {"thinking": "none"}, 8192, None),
+    ],
+)
+def test_the_default_limit_leaves_room_for_an_answer_behind_the_thoughts(
+    reasoning: rq.ReasoningRequest | None, options: Any, max_tokens: int, budget: int | None
+) -> None:
+    """`max_tokens` counts thoughts too: 8192 alone would leave 1024 of them for the answer to an effort of medium."""
+    body = render(replace(PLAIN, reasoning=reasoning, max_tokens=None), "anthropic", **options).body
+    assert body["max_tokens"] == max_tokens
+    assert body.get("thinking", {}).get("budget_tokens") == budget
+
+
+def test_hidden_thoughts_alone_are_nothing_to_drop() -> None:
+    """The gateway itself keeps them from the client."""
+    for options in ({"thinking": "none"}, {"thinking": "budget"}):
+        outbound = render(replace(PLAIN, reasoning=rq.ReasoningRequest(visible="omit")), "anthropic", **options)
+        assert outbound.dropped == ()
+
+
 def test_nothing_said_is_nothing_sent() -> None:
     """mapping.md §6.1: nothing → nothing."""
     for profile in ("generic", "anthropic"):

@@ -120,9 +120,10 @@ def test_fields_that_only_anthropic_knows_are_named_when_dropped() -> None:
     }
     request = parse("anthropic", message(**fields))
     plain = {name for name in fields if name not in ("output_config", "metadata", "thinking")}
-    expected = plain | {"output_config.task_budget", "metadata.team", "thinking.pace"}
+    expected = (plain - {"cache_control"}) | {"output_config.task_budget", "metadata.team", "thinking.pace"}
     assert set(request.extras["anthropic"]) == expected
     assert request.own_dialect_only is None
+    assert {"cache_control", *expected} <= set(carried("anthropic", message(**fields), "openai").dropped)
 
 
 def test_service_tiers_and_speed() -> None:
@@ -190,6 +191,18 @@ def test_breakpoints_of_the_cache_are_kept() -> None:
     assert outbound.body["tools"][0]["cache_control"] == hour
     assert [block["cache_control"] for block in outbound.body["messages"][0]["content"]] == [hour, CACHE]
     assert (outbound.dropped, outbound.adapted) == ((), ())
+
+
+@pytest.mark.parametrize("client", ["openai", "anthropic"])
+def test_a_breakpoint_behind_everything(client: str) -> None:
+    """mapping.md §3.1: an extension in OpenAI's dialect; it counts as one of four."""
+    long = {"type": "ephemeral", "ttl": "1h"}
+    body = {"openai": chat, "anthropic": message}[client](cache_control=long, max_tokens=5)
+    assert carried(client, body, "anthropic").body["cache_control"] == long
+    assert carried(client, body, "openai").dropped == ("cache_control",)
+    texts = tuple(rq.Text(str(i), cache=CACHE) for i in range(4))
+    outbound = render(replace(parse(client, body), turns=(rq.Turn(rq.Role.USER, texts),)), "anthropic")
+    assert ["cache_control" in block for block in outbound.body["messages"][0]["content"]] == [False, True, True, True]
 
 
 def test_at_most_four_breakpoints() -> None:

@@ -234,6 +234,17 @@ def test_a_schema_beside_tools() -> None:
     assert raised.value.param == "response_format"
 
 
+@pytest.mark.parametrize("schema", [{"type": "array", "items": {}}, {"type": "string"}])
+def test_a_schema_that_is_no_objects_can_not_be_a_tool(schema: Json) -> None:
+    """A client's shape of output is never changed in silence (mapping.md §3)."""
+    request = replace(with_tools(output=rq.JsonSchemaFormat(schema)), names={"output": "response_format"})
+    with pytest.raises(Unsupported) as raised:
+        render(request, "anthropic")
+    assert raised.value.param == "response_format"
+    format_ = render(request, "anthropic", profile="anthropic").body["output_config"]["format"]
+    assert format_["schema"] == schema
+
+
 def test_a_schema_over_a_history_of_calls() -> None:
     call = {"role": "assistant", "tool_calls": [chat_call("a", "f", "{}")]}
     history = [USER, call, {"role": "tool", "tool_call_id": "a", "content": "x"}]

@@ -24,9 +24,13 @@ def mark(block: Json, wish: Wish | None) -> Json:
 
 
 def limit(body: Json, report: Report) -> None:
-    """Keeps the last breakpoints, which cover the longest prompts, where there are more than may be."""
+    """Keeps the last breakpoints, which cover the longest prompts, where there are more than may be.
+
+    The body's own is behind everything.
+    """
     marked = [block for block in _blocks(body) if _FIELD in block]
-    for block in marked[:-MAX_BREAKPOINTS]:
+    surplus = len(marked) + (_FIELD in body) - MAX_BREAKPOINTS
+    for block in marked[: max(0, surplus)]:
         del block[_FIELD]
         report.adapt(_FIELD, f"last_{MAX_BREAKPOINTS}")
 

@@ -113,14 +113,13 @@ def _with_output(
     name = OUTPUT_TOOL
     while name in others:
         name += "_"
+    form = request.output if isinstance(request.output, rq.JsonSchemaFormat) else rq.JsonSchemaFormat({})
+    schema, _ = input_schema(form.schema)
+    if schema["type"] != "object":
+        report.refuse("output", why="this upstream follows a schema only if its root is an object")
     report.adapt("output", "tool")
     is_free = bool(request.tools and declared) and (choice is None or choice.mode is ChoiceMode.AUTO)
     wire: Json = {"type": "any"} if is_free else {"type": "tool", "name": name}
-    tools = [*declared, _output_tool(name, request.output)]
+    about = form.description or "Give the answer as the input of this tool."
+    tools = [*declared, {"name": name, "description": about, "input_schema": schema}]
     return Declarations({"tools": tools, **_chosen(wire, request.parallel_tools)}, name)
-
-
-def _output_tool(name: str, form: rq.JsonObjectFormat | rq.JsonSchemaFormat | None) -> Json:
-    schema = form if isinstance(form, rq.JsonSchemaFormat) else rq.JsonSchemaFormat({})
-    about = schema.description or "Give the answer as the input of this tool."
-    return {"name": name, "description": about, "input_schema": input_schema(schema.schema)[0]}

@@ -61,6 +61,7 @@ def parse(inbound: Inbound) -> rq.Request:
         reasoning=_reasoning(body, config, unknown, names),
         stream=body.boolean("stream") or False,
         user_id=_user(body, unknown),
+        cache=body.mapping("cache_control"),
         service_tier=_tier(body, names),
         prefill=turns[-1].role is rq.Role.ASSISTANT,
         headers={name: value for name in HEADERS if _PRINTABLE.fullmatch(value := inbound.headers.get(name, ""))},

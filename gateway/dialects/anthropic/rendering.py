@@ -10,7 +10,7 @@ from gateway.dialects.anthropic.declarations import Declarations, declare
 from gateway.dialects.anthropic.messages import Conversation, converse, spell_system
 from gateway.dialects.anthropic.options import SAMPLING_VERSION, Features, Options
 from gateway.dialects.anthropic.returning import without_foreign
-from gateway.dialects.anthropic.thinking import is_thinking, think
+from gateway.dialects.anthropic.thinking import default_limit, is_thinking, think
 from gateway.dialects.base import Json, Outbound
 from gateway.dialects.identity import spell_user
 from gateway.dialects.report import Report
@@ -68,6 +68,7 @@ def render(request: rq.Request, model: str, options: Options) -> Outbound:
         body["output_config"] = {**body.get("output_config", {}), "format": form}
     body |= _sampling(request, options, features, report, is_thinking=is_thinking(body))
     body |= _service(request, report)
+    body = caching.mark(body, request.cache)
     caching.limit(body, report)
     report.drop(*_DROPPED)
     report.drop_extras()
@@ -88,7 +89,7 @@ def _limit(request: rq.Request, options: Options, features: Features, report: Re
     if request.max_tokens is not None:
         return request.max_tokens
     report.adapt("max_tokens", "default")
-    return min(options.max_tokens, features.max_output or options.max_tokens)
+    return default_limit(request, options.max_tokens, features)
 
 
 def _hindrance(features: Features, conversation: Conversation, declarations: Declarations) -> str:

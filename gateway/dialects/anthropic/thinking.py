@@ -26,6 +26,8 @@ _EFFORTS: Final[Mapping[str, str]] = {"none": "low", "minimal": "low"}
 """Efforts this API has no word for."""
 _EFFORT_BELOW: Final = (("low", 2048), ("medium", 12288))
 """Up to which budget an effort goes."""
+_MAX_DEFAULT: Final = 32000
+"""Tokens of an answer that every model of Anthropic's that thinks can give."""
 _ON: Final = ("on", "auto")
 _DISPLAYS: Final[Mapping[str | None, str]] = {"omit": "omitted", "summary": "summarized"}
 _OFF: Final = {"thinking": {"type": "disabled"}}
@@ -36,6 +38,13 @@ def wants_thinking(request: Request) -> bool:
     return request.reasoning is not None and request.reasoning.mode in _ON
 
 
+def default_limit(request: Request, limit: int, features: Features) -> int:
+    """The default of `max_tokens`, which counts thoughts too: where the model thinks, its answer keeps its room."""
+    if request.reasoning is not None and wants_thinking(request) and features.thinking != "none":
+        limit = max(limit, min(limit + _budget(request.reasoning), _MAX_DEFAULT))
+    return min(limit, features.max_output or limit)
+
+
 def think(request: Request, features: Features, max_tokens: int, hindrance: str, report: Report) -> Json:
     """The body's `thinking` and `output_config.effort`, as far as they are there.
 
@@ -44,13 +53,13 @@ def think(request: Request, features: Features, max_tokens: int, hindrance: str,
     wish = request.reasoning
     if wish is None:
         return {}
+    if features.thinking == "none":
+        return _nothing(wish, report)
     if hindrance and wants_thinking(request):
         report.adapt("thinking", f"disabled_by_{hindrance}")
         wish = replace(wish, mode="off")
     if features.thinking == "adaptive":
         return _adaptive(wish, report)
-    if features.thinking == "none":
-        return _nothing(wish, report)
     return _budgeted(wish, max_tokens, report)
 
 
@@ -89,9 +98,7 @@ def _budgeted(wish: ReasoningRequest, max_tokens: int, report: Report) -> Json:
         return dict(_OFF)
     if wish.mode not in _ON:
         return _nothing(wish, report)
-    budget = max(MIN_BUDGET, _BUDGETS.get(wish.effort or _USUAL, _BUDGETS[_USUAL]))
-    if wish.budget is not None:
-        budget = max(MIN_BUDGET, wish.budget)
+    budget = _budget(wish)
     if budget != wish.budget:
         report.adapt("reasoning", "budget")
     if max_tokens > budget:
@@ -101,6 +108,11 @@ def _budgeted(wish: ReasoningRequest, max_tokens: int, report: Report) -> Json:
         return dict(_OFF)
     report.adapt("reasoning", "budget_reduced")
     return _enabled(wish, max(MIN_BUDGET, max_tokens - MIN_BUDGET))
+
+
+def _budget(wish: ReasoningRequest) -> int:
+    asked = _BUDGETS.get(wish.effort or _USUAL, _BUDGETS[_USUAL]) if wish.budget is None else wish.budget
+    return max(MIN_BUDGET, asked)
 
 
 def _enabled(wish: ReasoningRequest, budget: int) -> Json:
@@ -113,6 +125,6 @@ def _display(wish: ReasoningRequest) -> Json:
 
 def _nothing(wish: ReasoningRequest, report: Report) -> Json:
     """What can't be said to this upstream; not to think is what it does anyway."""
-    if wish.mode != "off":
+    if wish.mode != "off" and (wish.mode, wish.effort, wish.budget) != (None, None, None):
         report.drop("reasoning")
     return {}

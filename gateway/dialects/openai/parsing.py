@@ -72,6 +72,7 @@ def read(body: Fields, models: tuple[str, ...], dialect: str, sealer: Sealer) ->
         stream=body.boolean("stream") or False,
         include_usage=bool(options and options.boolean("include_usage")),
         user_id=body.string("safety_identifier") or legacy_user,
+        cache=body.mapping("cache_control"),
         cache_key=body.string("prompt_cache_key"),
         service_tier=body.string("service_tier"),
         metadata=body.mapping("metadata"),

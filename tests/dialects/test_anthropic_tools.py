@@ -220,7 +220,9 @@ def test_a_schema_is_a_tool_elsewhere() -> None:
 
 
 def test_a_schema_beside_tools() -> None:
-    """The model calls one of them or answers; a call that is demanded can't be had beside it."""
+    """The model calls one of them or answers. Where a call is demanded, no text comes that a schema could be for:
+    instructor asks for both.
+    """
     tools = (rq.FunctionTool("f"), rq.FunctionTool("json_output"))
     request = replace(with_tools(*tools, output=SCHEMA), names={"output": "response_format"})
     outbound = render(request, "anthropic")
@@ -229,9 +231,10 @@ def test_a_schema_beside_tools() -> None:
     assert outbound.restoration.output_tool == "json_output_"
     none = replace(request, tool_choice=rq.ToolChoice(rq.ChoiceMode.NONE))
     assert render(none, "anthropic").body["tool_choice"] == {"type": "tool", "name": "json_output_"}
-    with pytest.raises(Unsupported) as raised:
-        render(replace(request, tool_choice=rq.ToolChoice(rq.ChoiceMode.REQUIRED)), "anthropic")
-    assert raised.value.param == "response_format"
+    demanded = render(replace(request, tool_choice=rq.ToolChoice(rq.ChoiceMode.NAMED, ("f",))), "anthropic")
+    assert [tool["name"] for tool in demanded.body["tools"]] == ["f", "json_output"]
+    assert demanded.body["tool_choice"] == {"type": "tool", "name": "f"}
+    assert "response_format=left_out_for_tool_choice" in demanded.adapted
 
 
 @pytest.mark.parametrize("schema", [{"type": "array", "items": {}}, {"type": "string"}])

@@ -140,6 +140,23 @@ ROWS = [
         adapted=("response_format=tool",),
     ),
     row(
+        "a schema that no answer can follow, as a call is demanded",
+        {"response_format": AS_SCHEMA, "tools": [chat_tool()], "tool_choice": "required"},
+        {"output_config": None, "tool_choice": {"type": "any"}},
+        adapted=("response_format=left_out_for_tool_choice",),
+    ),
+    row(
+        "such a schema of a responses client",
+        {
+            "tools": [response_tool()],
+            "tool_choice": "required",
+            "text": {"format": {"type": "json_schema", "name": "x", "schema": SCHEMA}},
+        },
+        {"output_config": None, "tool_choice": {"type": "any"}},
+        adapted=("text.format=left_out_for_tool_choice",),
+        client="responses",
+    ),
+    row(
         "a schema of a responses client",
         {"text": {"format": {"type": "json_schema", "name": "x", "schema": SCHEMA}}},
         {"output_config": {"format": {"type": "json_schema", "schema": SCHEMA}}},
@@ -276,16 +293,6 @@ REFUSED = [
     ("responses", {"background": True}, "background"),
     ("responses", {"prompt": {"id": "p"}}, "prompt"),
     ("responses", {"input": [{"type": "item_reference", "id": "x"}]}, "input.0.id"),
-    ("openai", {"tools": [chat_tool()], "response_format": AS_SCHEMA, "tool_choice": "required"}, "response_format"),
-    (
-        "responses",
-        {
-            "tools": [response_tool()],
-            "tool_choice": "required",
-            "text": {"format": {"type": "json_schema", "name": "x", "schema": SCHEMA}},
-        },
-        "text.format",
-    ),
 ]
 
 

@@ -48,7 +48,10 @@ def declare(request: rq.Request, names: ToolNames, features: Features, report: R
     declared = [_declare(tool, names, features, report) for tool in tools]
     if not features.strict_tools:
         report.drop_strictness()
-    if isinstance(request.output, rq.JsonSchemaFormat) and not features.structured_output:
+    is_demanded = bool(declared) and choice is not None and choice.mode in (ChoiceMode.REQUIRED, ChoiceMode.NAMED)
+    if isinstance(request.output, rq.JsonSchemaFormat) and not features.structured_output and is_demanded:
+        report.adapt("output", "left_out_for_tool_choice")  # the answer is a call: there is no text to hold to a schema
+    elif isinstance(request.output, rq.JsonSchemaFormat) and not features.structured_output:
         if not declared:
             report.drop("tool_choice")
         declared = declared or _of_history(request, names, report).get("tools", [])
@@ -107,8 +110,6 @@ def _with_output(
     request: rq.Request, declared: list[Json], choice: rq.ToolChoice | None, report: Report
 ) -> Declarations:
     """The schema as a tool that has to be called; beside others, one of them has to be (mapping.md §5.4)."""
-    if declared and choice is not None and choice.mode in (ChoiceMode.REQUIRED, ChoiceMode.NAMED):
-        report.refuse("output", why="a schema and a call that is demanded can't both be had of this upstream")
     others = {tool["name"] for tool in declared}
     name = OUTPUT_TOOL
     while name in others:

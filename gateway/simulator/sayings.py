@@ -6,7 +6,7 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -170,12 +170,24 @@ def _source(source: Source, mime: str = "") -> str:
 
 def _json(request: Request, seal_format: str) -> Iterable[Block]:
     """A value of the schema that the answer, or the tool the client insists on, must have."""
-    if isinstance(request.output, JsonSchemaFormat):
-        return [_text(orjson.dumps(sampling.value(request.output.schema)).decode())]
     choice = request.tool_choice
-    if request.output is None and choice and choice.mode in (ChoiceMode.NAMED, ChoiceMode.REQUIRED):
+    if choice and choice.mode in (ChoiceMode.NAMED, ChoiceMode.REQUIRED) and _may_call(request):
         return _each_tool(request, seal_format)
+    if schema := request.output.schema if isinstance(request.output, JsonSchemaFormat) else _schema_told(request):
+        return [_text(orjson.dumps(sampling.value(schema)).decode())]
     return [_text(orjson.dumps({"answer": _reply(request)}).decode())]
+
+
+def _schema_told(request: Request) -> Mapping[str, Any] | None:
+    """A JSON schema on a line of its own in the instructions: it is how servers are told that take no other."""
+    for line in reversed([line for text in request.system for line in text.text.splitlines()]):
+        if line.startswith("{"):
+            try:
+                schema = orjson.loads(line)
+            except orjson.JSONDecodeError:
+                continue
+            return schema if isinstance(schema, dict) else None
+    return None
 
 
 _Saying = Callable[[Request, str], Iterable[Block]]

@@ -35,8 +35,8 @@ _UPSTREAMS: Final[Mapping[str, Upstream]] = {
     "deepseek": Upstream("openai", {"profile": "deepseek"}),
     "anthropic": Upstream("anthropic", seals=True),
     "responses": Upstream("responses", seals=True),
-    "truss": Upstream("truss", {"input": "messages"}, thinks=False),
-    "truss-vllm": Upstream("truss", {"input": "messages", "profile": "vllm"}),
+    "truss": Upstream("truss", {"input": "messages", "include_usage": True}, thinks=False),
+    "truss-vllm": Upstream("truss", {"input": "messages", "include_usage": True, "profile": "vllm"}),
 }
 UPSTREAMS: Final = {name: upstream for name, upstream in _UPSTREAMS.items() if upstream.kind in KINDS}
 

@@ -94,10 +94,20 @@ def test_json_matches_the_schema() -> None:
     assert orjson.loads(answer("json", ask(output=JsonObjectFormat())).text()) == {"answer": "You said: hello"}
 
 
+def test_a_schema_may_be_told_in_words() -> None:
+    told = (
+        Text("Answer with JSON. Its schema:"),
+        Text('{no schema\n{"properties":{"city":{"type":"string"}}}\nThanks.'),
+    )
+    assert orjson.loads(answer("json", ask(output=JsonObjectFormat(), system=told)).text()) == {"city": "Oslo"}
+    assert orjson.loads(answer("json", ask(system=(Text("{no schema"),))).text()) == {"answer": "You said: hello"}
+
+
 def test_only_a_tool_of_the_choice_is_called() -> None:
     named = ToolChoice(ChoiceMode.NAMED, ("answer",))
-    (block,) = answer("json", ask(tools=(NOW, CITY), tool_choice=named)).blocks
-    assert (block.name, block.text) == ("answer", '{"city":"Oslo"}')
+    for output in (None, JsonObjectFormat()):
+        (block,) = answer("json", ask(tools=(NOW, CITY), tool_choice=named, output=output)).blocks
+        assert (block.name, block.text) == ("answer", '{"city":"Oslo"}')
     none = ToolChoice(ChoiceMode.NONE)
     assert answer("tools", ask(tools=(NOW,), tool_choice=none)).text() == "You said: hello"
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import traceback
 from typing import Any
 
 import instructor
@@ -41,6 +42,12 @@ def ask(asker: Any) -> Any:
     return {"whole": whole.model_dump(), "streamed": pieces[-1].model_dump(), "pieces": len(pieces)}
 
 
+def play(client: str, url: str) -> dict[str, Any]:
+    try:
+        return {way: ask(asker) for way, asker in modes(client, url).items()}
+    except Exception:  # told for this upstream; the others are still played
+        return {"failure": traceback.format_exc()}
+
+
 client, urls = json.loads(sys.argv[1])
-told = {kind: {way: ask(asker) for way, asker in modes(client, url).items()} for kind, url in urls}
-sys.stdout.write(json.dumps(told))
+sys.stdout.write(json.dumps({kind: play(client, url) for kind, url in urls}))

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import traceback
 from typing import Any
 
 from anthropic import AnthropicError
@@ -66,6 +67,12 @@ def objects(client: str, url: str) -> dict[str, Any]:
     return found
 
 
+def play(client: str, url: str, task: str) -> dict[str, Any]:
+    try:
+        return act(client, url, task) | {"objects": objects(client, url)}
+    except Exception:  # told for this upstream; the others are still played
+        return {"failure": traceback.format_exc()}
+
+
 client, task, urls = json.loads(sys.argv[1])
-told = {kind: act(client, url, task) | {"objects": objects(client, url)} for kind, url in urls}
-sys.stdout.write(json.dumps(told))
+sys.stdout.write(json.dumps({kind: play(client, url, task) for kind, url in urls}))

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+import traceback
 from collections.abc import AsyncIterable
 from typing import Any
 
@@ -79,12 +80,16 @@ async def objects(client: str, url: str) -> dict[str, Any]:
     return found
 
 
+async def play(client: str, url: str, task: str) -> dict[str, Any]:
+    try:
+        return await act(client, url, task) | {"objects": await objects(client, url)}
+    except Exception:  # told for this upstream; the others are still played
+        return {"failure": traceback.format_exc()}
+
+
 async def main() -> None:
     client, task, urls = json.loads(sys.argv[1])
-    told = {}
-    for kind, url in urls:
-        told[kind] = await act(client, url, task) | {"objects": await objects(client, url)}
-    sys.stdout.write(json.dumps(told))
+    sys.stdout.write(json.dumps({kind: await play(client, url, task) for kind, url in urls}))
 
 
 asyncio.run(main())

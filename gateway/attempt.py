@@ -16,7 +16,7 @@ from gateway.config import Server, Timeouts
 from gateway.dialects import DIALECTS, Dialect, limits
 from gateway.dialects.base import Decoder, Fault, Json, Outbound, Stamp
 from gateway.dialects.sealing import Sealer
-from gateway.errors import GatewayError, Kind, Malformed, Unreachable, UpstreamError
+from gateway.errors import GatewayError, Malformed, UpstreamError
 from gateway.neutral.pieces import Piece
 from gateway.neutral.request import Request
 from gateway.neutral.response import Collector
@@ -187,8 +187,6 @@ class Attempt:
 
     async def _refusal(self, answer: Answer) -> UpstreamError:
         error = self._dialect.load_error(answer.status, await read_refusal(answer), answer.headers)
-        if error.kind in (Kind.AUTH, Kind.PERMISSION):  # our key, so not the client's business (pitfall 52)
-            return Unreachable("the upstream refused the gateway's own credential")
         error.headers = self._passed_on(answer)
         return error
 

@@ -62,6 +62,11 @@ def from_json(value: Any) -> Refusal:
     return Refusal(_clean(str(message or "")), _word(value.get("type")), _word(value.get("code")))
 
 
+def is_error(body: Mapping[str, Any]) -> bool:
+    """Whether a body under status 200, or a frame, is an error, in the nested or the flat form of any vendor."""
+    return bool(body.get("error")) or body.get("object") == "error"
+
+
 def kind_of(status: int, refusal: Refusal, words: Mapping[str, Kind]) -> Kind:
     """The neutral kind: the vendor's code or type where its table knows it, the message for an overflow, the status."""
     if _CONTEXT_LENGTH.search(refusal.message) and status in (400, 413, 422):
@@ -70,6 +75,14 @@ def kind_of(status: int, refusal: Refusal, words: Mapping[str, Kind]) -> Kind:
         if word in words:
             return words[word]
     return KIND_OF_STATUS.get(status, Kind.UPSTREAM if status >= 500 else Kind.INVALID_REQUEST)
+
+
+def kind_in_answer(refusal: Refusal, words: Mapping[str, Kind]) -> Kind:
+    """As `kind_of`, for an error in a stream or under status 200: its status may be its code, or it has none."""
+    status = int(refusal.code) if refusal.code.isdecimal() and len(refusal.code) == 3 else None
+    kind = kind_of(status or 500, refusal, words)
+    is_vague = status is None and kind in (Kind.INVALID_REQUEST, Kind.UPSTREAM)
+    return Kind.CONTEXT_LENGTH if is_vague and _CONTEXT_LENGTH.search(refusal.message) else kind
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:

@@ -113,6 +113,10 @@ class _Call:
         if piece.name and piece.name != self.name:
             self.name += piece.name
 
+    def is_cut(self) -> bool:
+        """Whether some of the arguments came and not all of them; can't be told any more of a call that was stopped."""
+        return not self.is_empty and not self.is_complete()
+
     def is_complete(self) -> bool:
         """Whether the argument text can't grow any more (rule 4). Scans only what it has not seen."""
         if self.is_ended or self.call_kind == "custom":
@@ -384,15 +388,16 @@ class Sequencer:
 
     def _finish(self, finish: Finish) -> Iterator[Event]:
         """Closes every block, then says why the model stopped (rule 9)."""
-        for block in (self._live, *self._in_key_order()):
-            if isinstance(block, _Call) and not block.name:
-                raise Malformed("tool call without a name: the upstream never sent one")
+        open_calls = [block for block in (self._live, *self._waiting) if isinstance(block, _Call)]
+        if not all(call.name for call in open_calls):
+            raise Malformed("tool call without a name: the upstream never sent one")
+        is_cut = finish.is_inferred and any(call.is_cut() for call in open_calls)  # nobody said why: so it's no call
         queue, self._waiting = self._in_key_order(), []
         yield from self._stop_live()
         for block in queue:
             yield from self._go_live(block)
             yield from self._stop_live()
-        if self._all_calls and finish.reason is Reason.STOP:
+        if finish.reason is Reason.STOP and self._all_calls and not is_cut:
             finish = replace(finish, reason=Reason.TOOL_CALLS)
         self._phase = _Phase.FINISHED
         yield finish

@@ -11,7 +11,7 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from gateway.config import Upstream
-from gateway.errors import GatewayError, Malformed, UpstreamError
+from gateway.errors import GatewayError, Kind, Malformed, Unreachable, UpstreamError
 from gateway.upstreams import connections, failures
 
 _CREDENTIALS: Final[Mapping[str, tuple[str, str]]] = {
@@ -137,7 +137,11 @@ class Upstreams:
 
 
 def scrub(upstream: Upstream, error: GatewayError) -> GatewayError:
-    """The error without our credential, should the upstream have echoed it."""
+    """The error as a client may hear it: without our credential, should the upstream have echoed it, and without a word
+    on whether the upstream took it (pitfall 52), wherever it says so: in its status, under status 200, in mid-stream.
+    """
+    if isinstance(error, UpstreamError) and error.kind in (Kind.AUTH, Kind.PERMISSION):
+        return Unreachable("the upstream refused the gateway's own credential")
     secret = upstream.key.get_secret_value() if upstream.key else ""
     if not secret or secret not in error.message or not isinstance(error, UpstreamError):
         return error

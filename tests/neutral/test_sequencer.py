@@ -773,3 +773,20 @@ def test_calls_in_any_order_come_out_whole_and_one_by_one(case: tuple[list[str],
         assert told[f"f{key}"] == expected or (sequencer.dropped and told[f"f{key}"] == "")
     indexes = [event.index for event in events if isinstance(event, BlockStart | TextDelta | ArgsDelta | BlockStop)]
     assert [index for index, _ in groupby(indexes)] == sorted(set(indexes)), "blocks are interleaved"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [("", Reason.TOOL_CALLS), ("{}", Reason.TOOL_CALLS), ('{"x":', Reason.STOP), ('"half', Reason.STOP)],
+)
+def test_an_end_that_nobody_explained_is_for_its_calls_only_if_they_are_whole(arguments: str, reason: Reason) -> None:
+    """mapping.md §9.1: `[DONE]` without a finish, tool_calls if tools complete, else stop."""
+    pieces: list[Piece] = [
+        ToolPiece(0, "a", "f", "{}"),
+        ToolPiece(1, "b", "g", arguments),
+        Finish(Reason.STOP, is_inferred=True),
+    ]
+    told = Sequencer("s").feed(pieces)
+    assert told[-1] == Finish(reason, is_inferred=True)
+    explained = Sequencer("s").feed([*pieces[:-1], Finish(Reason.STOP)])
+    assert explained[-1] == Finish(Reason.TOOL_CALLS), "rule 9, where the upstream said that it stopped"

@@ -13,6 +13,7 @@ from gateway.dialects.anthropic.encoding import PING
 from gateway.dialects.anthropic.failures import error_frame, error_in
 from gateway.dialects.anthropic.options import Options
 from gateway.dialects.base import Json
+from gateway.dialects.refusals import is_error
 from gateway.dialects.stream import StreamDecoder, count, json_object, number, text, writable
 from gateway.errors import GatewayError, Malformed, Truncated
 from gateway.neutral import events as ev
@@ -78,18 +79,19 @@ class Decoder(StreamDecoder):
     def read(self, frame: sse.Frame) -> list[pc.Piece]:
         if frame.data.strip() == b"[DONE]":
             return self.end()
-        return list(self.message_event(json_object(frame.data)))
+        body = json_object(frame.data)
+        if frame.event == b"error":
+            raise error_in(body)
+        return list(self.message_event(body))
 
     def message_event(self, body: Json) -> Iterator[pc.Piece]:
         """What one event of the stream means; unknown ones mean nothing."""
         kind = body.get("type")
-        if body.get("error") or kind == "error":
+        if is_error(body) or kind == "error":
             raise error_in(body)
         reader = self._READERS.get(kind) if isinstance(kind, str) else None
         if reader is not None:
             yield from reader(self, body)
-        elif body.get("object") == "error":  # flat, from vLLM (pitfall 47)
-            raise error_in(body)
 
     def _message_start(self, body: Json) -> Iterator[pc.Piece]:
         if self._has_started:

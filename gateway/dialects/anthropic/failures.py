@@ -97,5 +97,5 @@ def load_error(status: int, body: bytes, headers: Mapping[str, str]) -> Upstream
 def error_in(body: Json) -> UpstreamError:
     """The error that a frame, or a body under status 200, turns out to be."""
     refusal = refusals.from_json(body)
-    kind = refusals.kind_of(500, refusal, _DECODED_TYPES)
+    kind = refusals.kind_in_answer(refusal, _DECODED_TYPES)
     return upstream_error(kind, refusal.message or "the upstream sent an error")

@@ -62,9 +62,8 @@ def load_error(status: int, body: bytes, headers: Mapping[str, str]) -> Upstream
 
 def raise_error_in(body: Json) -> None:
     """Raises the error that a frame, or a body under status 200, turns out to be (pitfalls 41, 47)."""
-    if not body.get("error") and body.get("object") != "error":
+    if not refusals.is_error(body):
         return
     refusal = refusals.from_json(body)
-    status = int(refusal.code) if refusal.code.isdecimal() and len(refusal.code) == 3 else 500
-    kind = refusals.kind_of(status, refusal, _DECODED_CODES)
+    kind = refusals.kind_in_answer(refusal, _DECODED_CODES)
     raise upstream_error(kind, refusal.message or "the upstream sent an error")

@@ -9,6 +9,7 @@ from zlib import crc32
 import orjson
 
 from gateway.dialects.base import Json
+from gateway.dialects.refusals import is_error
 from gateway.dialects.responses.encoding import KEEP_ALIVE
 from gateway.dialects.responses.failures import error_in, stream_error
 from gateway.dialects.responses.options import Options
@@ -26,6 +27,8 @@ _INCOMPLETE: Final[Mapping[str, Reason]] = {
     "content_filter": Reason.CONTENT_FILTER,
     "steered": Reason.STOP,
 }
+_OWN: Final = "response."
+"""How all events of this API begin but those that say that something is wrong with it."""
 _FAILED: Final = ("failed", "cancelled")
 _CALL_FIELDS: Final[Mapping[str, str]] = {"function_call": "arguments", "custom_tool_call": "input"}
 _CALL_KINDS: Final[Mapping[str, str]] = {"function_call": "function", "custom_tool_call": "custom"}
@@ -87,7 +90,7 @@ class Decoder(StreamDecoder):
         reader = self._READERS.get(kind)
         if reader is not None:
             yield from reader(self, body)
-        elif kind == "error" or (not kind and body.get("error")):
+        elif kind == "error" or (is_error(body) and not kind.startswith(_OWN)):
             raise error_in(body)
         number = body.get("sequence_number")
         if type(number) is int:  # not that of a failure: `tell` speaks in its place

@@ -58,8 +58,7 @@ def load_error(status: int, body: bytes, headers: Mapping[str, str]) -> Upstream
 def error_in(body: Json) -> UpstreamError:
     """The error that an event, flat or nested, or a failed response turns out to be."""
     refusal = refusals.from_json(body)
-    status = int(refusal.code) if refusal.code.isdecimal() and len(refusal.code) == 3 else 500
-    kind = refusals.kind_of(status, refusal, _DECODED_CODES)
+    kind = refusals.kind_in_answer(refusal, _DECODED_CODES)
     return upstream_error(kind, refusal.message or "the upstream sent an error")
 
 

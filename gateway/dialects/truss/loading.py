@@ -13,7 +13,6 @@ from gateway.dialects.truss.answers import find_text
 from gateway.dialects.truss.decoding import AutoDecoder
 from gateway.dialects.truss.options import Options
 from gateway.errors import (
-    Kind,
     Malformed,
     upstream_error,
 )
@@ -64,4 +63,5 @@ def _raise_error_in(body: Json) -> None:
     """A failure under status 200 (truss.md §1.4)."""
     if body.get("error") or body.get("status") == "error":
         refusal = refusals.from_json(body)
-        raise upstream_error(Kind.UPSTREAM, refusal.message or "the upstream answered with an error under status 200")
+        kind = refusals.kind_in_answer(refusal, {})
+        raise upstream_error(kind, refusal.message or "the upstream answered with an error under status 200")

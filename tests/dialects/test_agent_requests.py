@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from gateway.neutral import request as rq
-from tests.dialects.requests import parse
+from tests.dialects.requests import carried, parse
 
 DATA: Final = Path(__file__).parents[1] / "data"
 
@@ -61,3 +61,47 @@ def test_claude_codes_history_keeps_calls_results_and_thinking() -> None:
     assert [part.text for part in results[0].parts if isinstance(part, rq.Text)] == ["hello"]
     thoughts = [part for part in request.parts() if isinstance(part, rq.Reasoning)]
     assert [thought.signature for thought in thoughts] == [rq.OpaqueValue("anthropic", "c2lnbmF0dXJl")] * 2
+
+
+# -- Codex -----------------------------------------------------------------------------------------------------------
+
+
+def test_codexs_request_is_read_whole() -> None:
+    """Pitfalls 75, 106, 108: ids on every item, a free-text tool, hosted tools, sealed reasoning replayed."""
+    request = parse("responses", recorded("codex_request"))
+    assert request.stream
+    assert [turn.role.value for turn in request.turns] == ["user", "user", *(["assistant", "user"] * 2)]
+    first, second = (turn.parts for turn in request.turns if turn.role is rq.Role.ASSISTANT)
+    assert [type(part) for part in first] == [rq.Reasoning, rq.ToolCall]
+    thought, call = second
+    assert thought == rq.Reasoning("Hmm.", rq.OpaqueValue("openai-encrypted", "c2VjcmV0"), is_summary=True)
+    assert isinstance(call, rq.ToolCall)
+    assert (call.id, call.name, call.kind) == ("call_1", "apply_patch", "custom")
+    assert call.arguments.startswith("*** Begin Patch\n")
+    results = [part for part in request.parts() if isinstance(part, rq.ToolResult)]
+    assert [result.call_id for result in results] == ["call_0", "call_1"]
+    (patch,) = [tool for tool in request.tools if isinstance(tool, rq.CustomTool)]
+    assert patch.format is not None
+    assert patch.format["syntax"] == "lark"
+    assert {tool.name for tool in request.tools if isinstance(tool, rq.HostedTool)} == {"tool_search", "web_search"}
+
+
+def test_codexs_namespaces_are_read_into_their_tools() -> None:
+    """Pitfall 106: for a model it doesn't know."""
+    request = parse("responses", recorded("codex_namespace_request"))
+    spaced = [tool for tool in request.tools if isinstance(tool, rq.FunctionTool) and tool.namespace]
+    assert {tool.namespace for tool in spaced} == {"multi_agent_v1"}
+    assert "spawn_agent" in {tool.name for tool in spaced}
+
+
+@pytest.mark.parametrize("upstream", ["openai", "anthropic"])
+@pytest.mark.parametrize("name", ["codex_request", "codex_namespace_request"])
+def test_codexs_requests_are_carried_to_every_upstream_with_tools(name: str, upstream: str) -> None:
+    """Pitfalls 75, 76, 106: functions instead of what the upstream doesn't know, each call with its result."""
+    outbound = carried("responses", recorded(name), upstream)
+    roles = [message["role"] for message in outbound.body["messages"] if message["role"] != "system"]
+    conversation = ["assistant", "tool"] * 2 if upstream == "openai" else ["assistant", "user"] * 2
+    assert roles[-4:] == conversation
+    assert outbound.restoration
+    assert "tools.web_search" in outbound.dropped
+    orjson.dumps(outbound.body)

@@ -1,4 +1,4 @@
-"""Request → upstream bodies, for all nine pairs: what is sent, reported, or refused in the client's words."""
+"""Request → upstream bodies, for all sixteen pairs: what is sent, reported, or refused in the client's words."""
 
 from __future__ import annotations
 
@@ -23,14 +23,22 @@ from tests.dialects.requests import (
     parse,
     predict,
     render,
+    response,
+    response_tool,
 )
 
-UPSTREAMS = ("openai", "anthropic", "truss")
+UPSTREAMS = ("openai", "anthropic", "responses", "truss")
 HI: Json = {"role": "user", "content": [{"type": "text", "text": "Hi"}]}
 
 
-# -- the plain case, nine times --------------------------------------------------------------------------------------
+# -- the plain case, sixteen times -----------------------------------------------------------------------------------
 
+PLAIN_RESPONSE: Json = {
+    "model": "theirs",
+    "input": [{"type": "message", "role": "user", "content": "Hi"}],
+    "include": ["reasoning.encrypted_content"],
+    "store": False,
+}
 PLAIN: dict[tuple[str, str], Json] = {
     ("openai", "openai"): {"model": "theirs", "messages": [USER]},
     ("openai", "anthropic"): {"model": "theirs", "max_tokens": 8192, "messages": [HI]},
@@ -38,6 +46,13 @@ PLAIN: dict[tuple[str, str], Json] = {
     ("anthropic", "openai"): {"model": "theirs", "messages": [USER], "max_tokens": 64},
     ("anthropic", "anthropic"): {"model": "theirs", "max_tokens": 64, "messages": [HI]},
     ("anthropic", "truss"): {"messages": [USER], "max_tokens": 64},
+    ("openai", "responses"): PLAIN_RESPONSE,
+    ("anthropic", "responses"): {**PLAIN_RESPONSE, "max_output_tokens": 64},
+    ("truss", "responses"): PLAIN_RESPONSE,
+    ("responses", "openai"): {"model": "theirs", "messages": [USER]},
+    ("responses", "anthropic"): {"model": "theirs", "max_tokens": 8192, "messages": [HI]},
+    ("responses", "truss"): {"messages": [USER]},
+    ("responses", "responses"): PLAIN_RESPONSE,
     ("truss", "openai"): {"model": "theirs", "messages": [USER]},
     ("truss", "anthropic"): {"model": "theirs", "max_tokens": 8192, "messages": [HI]},
     ("truss", "truss"): {"messages": [USER]},
@@ -51,7 +66,8 @@ def test_one_message(client: str, upstream: str) -> None:
     assert outbound.body == PLAIN[client, upstream]
     assert outbound.dropped == ()
     is_default = upstream == "anthropic" and client != "anthropic"
-    assert outbound.adapted == (("max_tokens=default",) if is_default else ())
+    name = "max_output_tokens" if client == "responses" else "max_tokens"
+    assert outbound.adapted == ((f"{name}=default",) if is_default else ())
 
 
 @pytest.mark.parametrize(("client", "upstream"), sorted(PLAIN))
@@ -62,6 +78,7 @@ def test_rendering_twice_gives_the_same_bytes(client: str, upstream: str) -> Non
             messages=TOOL_CHAT, tools=[chat_tool(), chat_tool("now")], stop=["x"], temperature=0.5, user="u"
         ),
         "anthropic": message(messages=TOOL_MESSAGES, tools=[message_tool(), message_tool("now")], stop_sequences=["x"]),
+        "responses": response(input=TOOL_ITEMS, tools=[response_tool(), response_tool("now")], user="u"),
         "truss": {"messages": TOOL_CHAT, "tools": [chat_tool()], "stop": ["x"]},
     }
     first, second = (orjson.dumps(carried(client, bodies[client], upstream).body) for _ in range(2))
@@ -258,6 +275,28 @@ TOOL_MESSAGES: list[Json] = [
         ],
     },
 ]
+
+
+TOOL_ITEMS: list[Json] = [
+    {"type": "message", "role": "user", "content": "Hi"},
+    {"type": "message", "role": "assistant", "content": "Let me see."},
+    {"type": "function_call", "call_id": "a", "name": "get_weather", "arguments": '{"city":"Oslo"}'},
+    {"type": "function_call", "call_id": "b", "name": "now", "arguments": "{}"},
+    {"type": "function_call_output", "call_id": "a", "output": "rain"},
+    {"type": "function_call_output", "call_id": "b", "output": "noon"},
+    {"type": "message", "role": "user", "content": "And now?"},
+]
+
+
+def test_a_round_of_calls_towards_responses() -> None:
+    """Pitfalls 58, 75, 76: and back again, as one assistant message with all its calls."""
+    assert carried("openai", chat(messages=TOOL_CHAT), "responses").body["input"] == TOOL_ITEMS
+    assert carried("anthropic", message(messages=TOOL_MESSAGES), "responses").body["input"] == TOOL_ITEMS
+    assert carried("responses", response(input=TOOL_ITEMS), "responses").body["input"] == TOOL_ITEMS
+    tools = [response_tool(), response_tool("now")]
+    assert carried("responses", response(input=TOOL_ITEMS, tools=tools), "anthropic").body["messages"] == TOOL_MESSAGES
+    plain = carried("responses", response(input=TOOL_ITEMS, tools=tools), "openai").body["messages"]
+    assert plain == [*TOOL_CHAT[:3], {"role": "tool", "tool_call_id": "b", "content": "noon"}, TOOL_CHAT[4]]
 
 
 def test_a_round_of_calls_towards_anthropic() -> None:

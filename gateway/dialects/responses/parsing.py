@@ -73,6 +73,7 @@ def parse(inbound: Inbound) -> rq.Request:
     reasoning = _reasoning(body, unknown)
     include = body.strings("include")
     names = {**_NAMES, "user_id": "safety_identifier"} if body.has("safety_identifier") else _NAMES
+    user, named_user = body.string("user"), body.string("safety_identifier")
     first = (rq.Text(instructions, where="instructions"),) if instructions else ()
     output, verbosity = _output(text), text.string("verbosity")
     unknown |= {f"text.{name}": value for name, value in text.rest().items()}
@@ -95,7 +96,7 @@ def parse(inbound: Inbound) -> rq.Request:
         reasoning=reasoning,
         stream=body.boolean("stream") or False,
         include_usage=True,
-        user_id=body.string("safety_identifier") or body.string("user"),
+        user_id=named_user or user,
         cache_key=body.string("prompt_cache_key"),
         service_tier=body.string("service_tier"),
         metadata=body.mapping("metadata"),

@@ -63,7 +63,7 @@ def forward(body: Json, request: rq.Request, model: str, options: Options) -> Ou
 def _is_ours(part: rq.Part) -> bool:
     """Whether a part came back in a token of the gateway's, which only the gateway reads."""
     value = _value(part)
-    return value is not None and bool(value.origin)
+    return value is not None and (value.format != FORMAT or bool(value.origin))
 
 
 def _value(part: rq.Part) -> rq.OpaqueValue | None:
@@ -168,13 +168,14 @@ def _effort(wanted: rq.ReasoningRequest, report: Report) -> str | None:
 def _reasoning(part: rq.Part, options: Options) -> Json | None:
     """A reasoning item for the kind of server that it came from, as it came; none for any other (mapping.md §6.3)."""
     value = _value(part)
-    if value is None or value.origin != options.profile or not isinstance(part, rq.Reasoning):
+    if value is None or not isinstance(part, rq.Reasoning):
         return None
-    if value.format == FORMAT:
+    if value.format == FORMAT and value.origin in ("", options.profile):
         item_id, encrypted = split_item(value)
         summary = [{"type": "summary_text", "text": part.text}] if part.text else []
-        return {"type": "reasoning", "id": item_id, "summary": summary, "encrypted_content": encrypted}
-    if value.format == NONE and part.text:
+        named = {"id": item_id} if item_id else {}
+        return {"type": "reasoning", **named, "summary": summary, "encrypted_content": encrypted}
+    if value.format == NONE and value.origin == options.profile and part.text:
         return {"type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": part.text}]}
     return None
 

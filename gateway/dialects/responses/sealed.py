@@ -10,7 +10,7 @@ from typing import Final
 
 import orjson
 
-from gateway.dialects.sealing import NONE, Sealer
+from gateway.dialects.sealing import Sealer
 from gateway.neutral.request import OpaqueValue, Part, Reasoning, RedactedReasoning
 
 FORMAT: Final = "openai-encrypted"
@@ -24,12 +24,12 @@ def join_item(item_id: str, encrypted: str, origin: str = "") -> OpaqueValue:
 
 
 def split_item(value: OpaqueValue) -> tuple[str, str]:
-    """Id and encrypted content; as empty texts where the value holds no such pair."""
+    """Id and encrypted content; the content alone, without an id, where the value is no such pair."""
     try:
         item_id, encrypted = orjson.loads(value.data)
     except (orjson.JSONDecodeError, ValueError, TypeError):
-        return "", ""
-    return (item_id, encrypted) if isinstance(item_id, str) and isinstance(encrypted, str) else ("", "")
+        return "", value.data
+    return (item_id, encrypted) if isinstance(item_id, str) and isinstance(encrypted, str) else ("", value.data)
 
 
 def seal(sealer: Sealer, origin: str, value: OpaqueValue | None, *, is_redacted: bool = False) -> str:
@@ -38,7 +38,7 @@ def seal(sealer: Sealer, origin: str, value: OpaqueValue | None, *, is_redacted:
         return value.data
     if value is not None and is_redacted:
         value = replace(value, format=_REDACTED + value.format)
-    return sealer.seal(origin or NONE, value)
+    return sealer.seal(origin, value)
 
 
 def read_reasoning(text: str, encrypted: str, sealer: Sealer, *, is_summary: bool, where: str) -> Part:

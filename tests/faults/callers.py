@@ -133,6 +133,7 @@ class Caller:
         return {
             "openai": "/v1/chat/completions",
             "anthropic": "/v1/messages",
+            "responses": "/v1/responses",
             "truss": f"/model-{model}/production/predict",
         }[self.dialect]
 
@@ -157,13 +158,18 @@ CALLERS: Final = (
     Caller("anthropic", "anthropic", {**_CHAT, "max_tokens": 64}),
     Caller("truss", "truss", {"prompt": "Hello there"}),
     Caller("truss-chat", "truss", _CHAT),
+    Caller("responses", "responses", {"input": "Hello there"}),
 )
-OPENAI_CALLER, ANTHROPIC_CALLER, TRUSS_CALLER, CHAT_CALLER = CALLERS
-THREE: Final = CALLERS[:3]
+OPENAI_CALLER, ANTHROPIC_CALLER, TRUSS_CALLER, CHAT_CALLER, RESPONSES_CALLER = CALLERS
+FOUR: Final = (OPENAI_CALLER, ANTHROPIC_CALLER, TRUSS_CALLER, RESPONSES_CALLER)
 """One per dialect."""
 
-TERMINATORS: Final = {"openai": b"[DONE]", "anthropic": b'"message_stop"'}
-STREAM_ERRORS: Final = {"openai": b'data: {"error":{', "anthropic": b'event: error\ndata: {"type":"error"'}
+TERMINATORS: Final = {"openai": b"[DONE]", "anthropic": b'"message_stop"', "responses": b'"response.completed"'}
+STREAM_ERRORS: Final = {
+    "openai": b'data: {"error":{',
+    "anthropic": b'event: error\ndata: {"type":"error"',
+    "responses": b'event: response.failed\ndata: {"type":"response.failed"',
+}
 
 
 def assert_broken(reply: Reply, form: str) -> None:

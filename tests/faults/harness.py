@@ -27,7 +27,7 @@ from tests.faults.voices import VOICES
 KEY: Final = "sk-our-own-upstream-credential-0123456789"
 PAIRS: Final = [(caller, voice) for caller in CALLERS for voice in VOICES]
 PAIR_IDS: Final = [f"{caller.name}-of-{voice.name}" for caller, voice in PAIRS]
-"""All nine pairs of dialects, Truss in both its forms."""
+"""All sixteen pairs of dialects, Truss in both its forms."""
 
 figures: dict[str, list[float]] = {}
 """What was measured, by what it is; printed at the end of the run."""
@@ -42,6 +42,7 @@ def settings(port: int, *, server: dict[str, Any] | None = None, timeouts: dict[
     urls = {
         "openai": f"http://127.0.0.1:{port}/v1",
         "anthropic": f"http://127.0.0.1:{port}",
+        "responses": f"http://127.0.0.1:{port}/v1",
         "truss": f"http://127.0.0.1:{port}/predict",
     }
     upstreams: dict[str, Any] = {name: {"dialect": name, "url": url, "key": KEY} for name, url in urls.items()}

@@ -22,12 +22,17 @@ import orjson
 from tests.faults.callers import OPENAI_CALLER, Reply, ask, post
 from tests.faults.harness import settings
 from tests.faults.hostile_upstream import until
-from tests.faults.voices import ANTHROPIC, OPENAI, RAW, chunk, sized
+from tests.faults.voices import ANTHROPIC, OPENAI, RAW, RESPONSES, chunk, sized
 
 PATIENCE_S: Final = 60.0
 _PACE_S: Final = 0.002
 _TOKEN: Final = chunk(OPENAI.token("Salt "))
-_WHOLE_OF: Final = {"/v1/chat/completions": OPENAI, "/v1/messages": ANTHROPIC, "/predict": RAW}
+_WHOLE_OF: Final = {
+    "/v1/chat/completions": OPENAI,
+    "/v1/messages": ANTHROPIC,
+    "/v1/responses": RESPONSES,
+    "/predict": RAW,
+}
 
 
 @dataclass

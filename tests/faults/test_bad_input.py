@@ -13,8 +13,10 @@ import pytest
 from tests.faults.callers import (
     ANTHROPIC_CALLER,
     CALLERS,
+    FOUR,
     OPENAI_CALLER,
-    THREE,
+    RESPONSES_CALLER,
+    TRUSS_CALLER,
     Caller,
     Reply,
     ask,
@@ -24,11 +26,11 @@ from tests.faults.callers import (
 )
 from tests.faults.harness import Gateway, configuration, gateway_in_thread, measure
 from tests.faults.hostile_upstream import HostileUpstream, Peer, Seen
-from tests.faults.voices import ANTHROPIC, OPENAI, RAW, answers
+from tests.faults.voices import ANTHROPIC, OPENAI, RAW, RESPONSES, answers
 from tests.sockets import RawClient, connected
 
-each_of_three = pytest.mark.parametrize("caller", THREE, ids=lambda caller: caller.name)
-BY_PATH = {"/v1/chat/completions": OPENAI, "/v1/messages": ANTHROPIC, "/predict": RAW}
+each_of_four = pytest.mark.parametrize("caller", FOUR, ids=lambda caller: caller.name)
+BY_PATH = {"/v1/chat/completions": OPENAI, "/v1/messages": ANTHROPIC, "/v1/responses": RESPONSES, "/predict": RAW}
 
 
 async def answers_as_asked(peer: Peer, seen: Seen) -> None:
@@ -75,7 +77,7 @@ BODIES: dict[str, tuple[bytes, str]] = {
 }
 
 
-@each_of_three
+@each_of_four
 @pytest.mark.parametrize("what", BODIES)
 def test_a_body_that_is_no_request_is_refused(
     upstream: HostileUpstream, gateway: Gateway, caller: Caller, what: str
@@ -147,7 +149,7 @@ def test_a_field_of_the_wrong_type_is_named(
 def test_a_field_of_a_truss_call_that_can_not_be_translated_is_named(
     upstream: HostileUpstream, gateway: Gateway, fields: dict[str, Any], named: str
 ) -> None:
-    caller = THREE[2]
+    caller = TRUSS_CALLER
     reply = send(gateway, caller, orjson.dumps({**caller.body("openai", stream=False), **fields}))
     assert reply.status == 400, reply
     assert named in told_error(reply, caller)
@@ -177,7 +179,7 @@ ODD: dict[str, bytes] = {
 
 @pytest.mark.parametrize("caller", CALLERS, ids=lambda caller: caller.name)
 @pytest.mark.parametrize("what", ODD)
-@pytest.mark.parametrize("route", ["openai", "anthropic", "truss"])
+@pytest.mark.parametrize("route", ["openai", "anthropic", "responses", "truss"])
 def test_odd_but_legal_json_is_taken_or_refused(
     upstream: HostileUpstream, gateway: Gateway, caller: Caller, what: str, route: str
 ) -> None:
@@ -193,7 +195,7 @@ def test_odd_but_legal_json_is_taken_or_refused(
         assert all(seen.body.count(b'"%s":' % name.encode()) == 1 for name in names), "a key came twice"
 
 
-@each_of_three
+@each_of_four
 @pytest.mark.parametrize(
     "model", ["nobody", "", "a\r\nx-evil: 1", "../../etc/passwd", "x" * 5000, "http://evil/", "ünï", "\u0000"]
 )
@@ -222,23 +224,30 @@ UNKNOWN = [
 @pytest.mark.parametrize("path", UNKNOWN)
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
 def test_an_unknown_path_is_told_in_the_dialect_of_its_kind(gateway: Gateway, path: str, method: str) -> None:
-    owner = {"/v1/messages/nothing": THREE[1], "/model-x/nothing": THREE[2], "/production/nothing": THREE[2]}
+    owner = {
+        "/v1/messages/nothing": ANTHROPIC_CALLER,
+        "/model-x/nothing": TRUSS_CALLER,
+        "/production/nothing": TRUSS_CALLER,
+    }
     reply = ask(gateway.port, f"{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".encode())
     assert reply.status == 404
-    told_error(reply, owner.get(path, THREE[0]))
+    told_error(reply, owner.get(path, OPENAI_CALLER))
 
 
-@each_of_three
+@each_of_four
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
 def test_a_wrong_method_is_told_which_one_is_right(gateway: Gateway, caller: Caller, method: str) -> None:
     request = f"{method} {caller.path('openai')} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
     reply = ask(gateway.port, request.encode())
+    told_error(reply, caller)
+    if caller is RESPONSES_CALLER and method == "GET":  # how a WebSocket would begin
+        assert reply.status == 426
+        return
     assert reply.status == 405
     assert reply.header("allow") == "POST"
-    told_error(reply, caller)
 
 
-@each_of_three
+@each_of_four
 def test_a_body_announced_over_the_limit_is_refused_before_it_is_read(gateway: Gateway, caller: Caller) -> None:
     head = (
         f"POST {caller.path('openai')} HTTP/1.1\r\nhost: x\r\ncontent-length: {64 << 20}\r\nconnection: close\r\n\r\n"
@@ -254,7 +263,7 @@ def test_a_body_announced_over_the_limit_is_refused_before_it_is_read(gateway: G
     assert "33554432" in told_error(reply, caller)
 
 
-@each_of_three
+@each_of_four
 def test_a_chunked_body_over_the_limit_is_refused_where_it_crosses_it(
     upstream: HostileUpstream, caller: Caller
 ) -> None:
@@ -285,7 +294,7 @@ def _has_answer(client: RawClient) -> bool:
         client.socket.settimeout(10)
 
 
-@each_of_three
+@each_of_four
 @pytest.mark.parametrize("coding", ["gzip", "br", "zstd", "deflate", "GZIP", "identity, gzip"])
 def test_a_compressed_body_is_refused(gateway: Gateway, caller: Caller, coding: str) -> None:
     reply = send(gateway, caller, body_of(caller), f"content-encoding: {coding}")
@@ -293,7 +302,7 @@ def test_a_compressed_body_is_refused(gateway: Gateway, caller: Caller, coding: 
     told_error(reply, caller)
 
 
-@each_of_three
+@each_of_four
 def test_an_address_in_the_target_or_host_decides_nothing(
     upstream: HostileUpstream, gateway: Gateway, caller: Caller
 ) -> None:
@@ -356,7 +365,29 @@ RICH_MESSAGES: dict[str, Any] = {
     "temperature": 0.5,
     "top_k": 3,
 }
-RICH_OF = {"openai": RICH, "anthropic": RICH_MESSAGES, "truss": {"prompt": "Hi", "max_new_tokens": 5, "stop": "x"}}
+RICH_RESPONSE: dict[str, Any] = {
+    "instructions": "Be brief.",
+    "input": [
+        {"role": "user", "content": [{"type": "input_text", "text": "Hi"}]},
+        {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "Hm."}]},
+        {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c", "output": "3"},
+    ],
+    "tools": [{"type": "function", "name": "f", "description": "d", "parameters": {"type": "object"}}],
+    "tool_choice": "auto",
+    "text": {"format": {"type": "text"}, "verbosity": "low"},
+    "include": ["reasoning.encrypted_content"],
+    "metadata": {"a": "b"},
+    "max_output_tokens": 9,
+    "store": False,
+    "user": "u",
+}
+RICH_OF = {
+    "openai": RICH,
+    "anthropic": RICH_MESSAGES,
+    "responses": RICH_RESPONSE,
+    "truss": {"prompt": "Hi", "max_new_tokens": 5, "stop": "x"},
+}
 VALUES: tuple[Any, ...] = (
     None,
     True,
@@ -428,14 +459,14 @@ def containers(value: Any) -> Iterator[Any]:
             yield from containers(child)
 
 
-@each_of_three
+@each_of_four
 def test_two_thousand_random_bodies_are_never_a_failure_of_ours(
     upstream: HostileUpstream, gateway: Gateway, caller: Caller
 ) -> None:
     """Seeded; each body goes to each dialect of upstream in turn."""
     upstream.perform(answers_as_asked)
     chance = random.Random(20260801)
-    routes = ("openai", "anthropic", "truss")
+    routes = ("openai", "anthropic", "responses", "truss")
     statuses: dict[int, int] = {}
     with connected(gateway.port) as client:
         for number in range(2000):
@@ -454,7 +485,7 @@ def test_two_thousand_random_bodies_are_never_a_failure_of_ours(
     assert statuses[400] > 100
 
 
-@each_of_three
+@each_of_four
 def test_random_bytes_are_never_a_failure_of_ours(upstream: HostileUpstream, gateway: Gateway, caller: Caller) -> None:
     upstream.perform(answers_as_asked)
     chance = random.Random(7)

@@ -7,10 +7,10 @@ import struct
 
 import pytest
 
-from tests.faults.callers import CALLERS, THREE, Call, Caller, calling
+from tests.faults.callers import CALLERS, FOUR, OPENAI_CALLER, Call, Caller, calling
 from tests.faults.harness import PAIR_IDS, PAIRS, Gateway, measure
 from tests.faults.hostile_upstream import HostileUpstream, Peer, Play, Seen, until
-from tests.faults.voices import TEXT, Voice, chunk, hangs_after, head, sized
+from tests.faults.voices import OPENAI, TEXT, Voice, chunk, hangs_after, head, sized
 
 BOUND_S = 1.0
 
@@ -89,7 +89,7 @@ def test_a_client_that_leaves_a_whole_call_frees_its_upstream(
 def test_a_client_that_resets_its_connection_frees_its_upstream(
     upstream: HostileUpstream, gateway: Gateway, caller: Caller
 ) -> None:
-    voice = PAIRS[0][1]
+    voice = OPENAI
     upstream.perform(says_two_tokens(voice))
     with calling(gateway.port, caller.request("openai")) as call:
         peer = upstream.wait_for_requests(1)
@@ -109,7 +109,7 @@ def test_a_client_that_stopped_reading_and_leaves_frees_its_upstream(
         assert_upstream_is_freed(call, peer, upstream, gateway)
 
 
-@pytest.mark.parametrize("caller", THREE, ids=lambda caller: caller.name)
+@pytest.mark.parametrize("caller", FOUR, ids=lambda caller: caller.name)
 def test_a_client_that_leaves_inside_its_own_body_reaches_no_upstream(
     upstream: HostileUpstream, gateway: Gateway, caller: Caller
 ) -> None:
@@ -120,7 +120,7 @@ def test_a_client_that_leaves_inside_its_own_body_reaches_no_upstream(
     assert not upstream.requests
 
 
-@pytest.mark.parametrize("caller", THREE, ids=lambda caller: caller.name)
+@pytest.mark.parametrize("caller", FOUR, ids=lambda caller: caller.name)
 def test_no_second_target_is_asked_for_a_client_that_left(
     upstream: HostileUpstream, gateway: Gateway, caller: Caller
 ) -> None:
@@ -138,11 +138,11 @@ def test_no_second_target_is_asked_for_a_client_that_left(
     assert len(upstream.requests) == 1
 
 
-@pytest.mark.parametrize("caller", THREE, ids=lambda caller: caller.name)
+@pytest.mark.parametrize("caller", FOUR, ids=lambda caller: caller.name)
 def test_a_client_that_leaves_after_the_answer_has_a_complete_line(
     upstream: HostileUpstream, gateway: Gateway, caller: Caller
 ) -> None:
-    upstream.perform(hangs_after(sized(PAIRS[0][1].whole(TEXT))))
+    upstream.perform(hangs_after(sized(OPENAI.whole(TEXT))))
     with calling(gateway.port, caller.request("openai", stream=False)) as call:
         assert call.read_reply().status == 200
     assert gateway.the_line()["end"] == "complete"
@@ -150,7 +150,7 @@ def test_a_client_that_leaves_after_the_answer_has_a_complete_line(
 
 def test_a_client_that_leaves_during_a_refusal_still_has_one_line(upstream: HostileUpstream, gateway: Gateway) -> None:
     upstream.perform(hangs_after(head(500, ("content-length", "100")) + b"half"))
-    caller = THREE[0]
+    caller = OPENAI_CALLER
     with calling(gateway.port, caller.request("openai")) as call:
         peer = upstream.wait_for_requests(1)
         until(lambda: not peer.transport.get_write_buffer_size(), "what there is was sent")

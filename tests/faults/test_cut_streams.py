@@ -8,8 +8,13 @@ import orjson
 import pytest
 
 from tests.faults.callers import (
+    ANTHROPIC_CALLER,
+    CHAT_CALLER,
+    OPENAI_CALLER,
+    RESPONSES_CALLER,
     STREAM_ERRORS,
     TERMINATORS,
+    TRUSS_CALLER,
     Caller,
     Reply,
     ask,
@@ -25,6 +30,7 @@ from tests.faults.voices import (
     LAST_CHUNK,
     OPENAI,
     RAW,
+    RESPONSES,
     TEXT,
     TRUSS_EVENTS,
     VOICES,
@@ -282,7 +288,17 @@ def test_a_reset_after_the_finish_reason_is_still_no_end(
         assert_ended_badly(call.read_reply(), caller.form(voice))
 
 
-@pytest.mark.parametrize(("caller", "voice"), [PAIRS[0], PAIRS[1], PAIRS[4], PAIRS[8], PAIRS[15]])
+LONG_LINES = (
+    (OPENAI_CALLER, OPENAI),
+    (OPENAI_CALLER, ANTHROPIC),
+    (ANTHROPIC_CALLER, OPENAI),
+    (TRUSS_CALLER, OPENAI),
+    (CHAT_CALLER, TRUSS_EVENTS),
+    (RESPONSES_CALLER, RESPONSES),
+)
+
+
+@pytest.mark.parametrize(("caller", "voice"), LONG_LINES)
 @pytest.mark.parametrize("tokens", [0, 2])
 def test_a_line_without_end_is_cut_after_eight_megabytes(
     upstream: HostileUpstream, gateway: Gateway, caller: Caller, voice: Voice, tokens: int
@@ -310,8 +326,7 @@ def test_an_http_1_0_client_gets_a_broken_stream_as_an_error(
     upstream: HostileUpstream, gateway: Gateway, voice: Voice, how: End
 ) -> None:
     """It could not see a missing last chunk, so it gets the answer whole or not at all (truss.md §2.3)."""
-    caller = PAIRS[8][0]
-    assert caller.dialect == "truss"
+    caller = TRUSS_CALLER
 
     async def play(peer: Peer, seen: Seen) -> None:
         await peer.send(voice.first())
@@ -328,7 +343,7 @@ def test_an_http_1_0_client_gets_a_collected_answer_with_its_length(
     upstream: HostileUpstream, gateway: Gateway
 ) -> None:
     upstream.perform(answers(OPENAI))
-    reply = ask(gateway.port, PAIRS[8][0].request("openai", version="1.0"))
+    reply = ask(gateway.port, TRUSS_CALLER.request("openai", version="1.0"))
     assert reply.status == 200
     assert reply.header("content-length") == str(len(TEXT))
     assert reply.body == TEXT.encode()
@@ -338,7 +353,7 @@ def test_an_http_1_0_client_gets_a_collected_answer_with_its_length(
 def test_error_messages_are_short_and_hold_no_address(upstream: HostileUpstream, gateway: Gateway) -> None:
     for how in (resets, hangs_up, breaks_the_chunking):
         upstream.perform(broken(how, OPENAI, tokens=0))
-        reply = ask(gateway.port, PAIRS[0][0].request("openai"))
+        reply = ask(gateway.port, OPENAI_CALLER.request("openai"))
         assert len(reply.body) < 2048
         assert b"127.0.0.1" not in reply.body
         assert b"Traceback" not in reply.body

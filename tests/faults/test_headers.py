@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from tests.faults.callers import CALLERS, THREE, Caller, ask, calling
+from tests.faults.callers import CALLERS, FOUR, Caller, ask, calling
 from tests.faults.harness import KEY, PAIR_IDS, PAIRS, Gateway
 from tests.faults.hostile_upstream import HostileUpstream
-from tests.faults.voices import OPENAI, TEXT, Voice, answers, head, says, sized
+from tests.faults.voices import ANTHROPIC, OPENAI, RAW, RESPONSES, TEXT, Voice, answers, head, says, sized
 
 SENT = {"host", "accept", "accept-encoding", "content-type", "content-length", "user-agent"}
 AUTH = {"openai": ("authorization", f"Bearer {KEY}"), "anthropic": ("x-api-key", KEY)}
-AUTH["truss"] = AUTH["openai"]
+AUTH["truss"] = AUTH["responses"] = AUTH["openai"]
 NOISE = (
     "authorization: Bearer of-the-client",
     "x-api-key: of-the-client",
@@ -119,7 +119,7 @@ def test_a_client_gets_our_headers_and_none_of_the_upstreams(
 
 
 @pytest.mark.parametrize("status", [200, 429])
-@pytest.mark.parametrize("caller", THREE, ids=lambda caller: caller.name)
+@pytest.mark.parametrize("caller", FOUR, ids=lambda caller: caller.name)
 def test_rate_limits_reach_every_client_in_its_own_spelling(
     upstream: HostileUpstream, gateway: Gateway, caller: Caller, status: int
 ) -> None:
@@ -162,10 +162,9 @@ def test_names_of_unknown_fields_can_not_inject_headers(
         "fine_name": 1,
         **{f"field_{n}": 1 for n in range(2000)},
     }
-    for route in ("anthropic", "openai", "truss"):
-        voice = {voice.upstream: voice for _, voice in PAIRS[:3]}[route]
+    for voice in (ANTHROPIC, OPENAI, RAW, RESPONSES):
         upstream.perform(answers(voice))
-        with calling(gateway.port, caller.request(route, stream=False, **hostile)) as call:
+        with calling(gateway.port, caller.request(voice.upstream, stream=False, **hostile)) as call:
             reply = call.read_reply()
         assert reply.status in (200, 400), reply
         assert "set-cookie" not in reply.names
@@ -175,7 +174,7 @@ def test_names_of_unknown_fields_can_not_inject_headers(
         assert top.isascii()
 
 
-@pytest.mark.parametrize("caller", THREE, ids=lambda caller: caller.name)
+@pytest.mark.parametrize("caller", FOUR, ids=lambda caller: caller.name)
 def test_an_upstreams_id_can_not_inject_headers(upstream: HostileUpstream, gateway: Gateway, caller: Caller) -> None:
     stream = OPENAI.stream().replace(b'"id":"c1"', b'"id":"c1\\r\\nx-evil: 1"')
     body = stream.partition(b"\r\n\r\n")[2]

@@ -15,8 +15,8 @@ import pytest
 
 from tests.faults.callers import (
     ANTHROPIC_CALLER,
+    FOUR,
     OPENAI_CALLER,
-    THREE,
     Caller,
     Reply,
     ask,
@@ -192,7 +192,7 @@ def test_no_depth_is_more_than_a_bad_request(
     """No recursion error, whatever the depth and on either side of what orjson reads (1,024) and writes (254)."""
     levels = min(levels, 15_000_000 // len(opening))
     closing = (b"]" if opening == b"[" else b"}") * levels if is_closed else b""
-    for caller in THREE:
+    for caller in FOUR:
         body = b'{"metadata":' + opening * levels + (b"1" + closing + b"}" if is_closed else b"")
         reply, took_s = send(gateway, caller, body)
         assert reply.status == 400, reply
@@ -231,7 +231,7 @@ def test_one_wrong_tool_of_five_thousand_is_named(upstream: HostileUpstream, gat
     assert took_s < 10
 
 
-@pytest.mark.parametrize("caller", THREE, ids=lambda caller: caller.name)
+@pytest.mark.parametrize("caller", FOUR, ids=lambda caller: caller.name)
 def test_a_body_over_the_limit_is_413_in_its_dialect(
     upstream: HostileUpstream, gateway: Gateway, caller: Caller
 ) -> None:

@@ -6,14 +6,14 @@ import time
 
 import pytest
 
-from tests.faults.callers import THREE, Caller, assert_broken, assert_finished, calling, told_error
+from tests.faults.callers import FOUR, OPENAI_CALLER, Caller, assert_broken, assert_finished, calling, told_error
 from tests.faults.harness import Gateway, measure
 from tests.faults.hostile_upstream import HostileUpstream, Peer, Play, Seen
-from tests.faults.voices import ANTHROPIC, LAST_CHUNK, OPENAI, RAW, Voice, chunk, hangs_after
+from tests.faults.voices import ANTHROPIC, LAST_CHUNK, OPENAI, RAW, RESPONSES, Voice, chunk, hangs_after
 
 QUICK_S, BRIEF_S, STUCK_S, SLACK_S = 0.25, 0.4, 1.0, 0.5
-NINE = [(caller, voice) for caller in THREE for voice in (OPENAI, ANTHROPIC, RAW)]
-nine_pairs = pytest.mark.parametrize(("caller", "voice"), NINE, ids=[f"{c.name}-of-{v.name}" for c, v in NINE])
+SIXTEEN = [(caller, voice) for caller in FOUR for voice in (OPENAI, ANTHROPIC, RAW, RESPONSES)]
+sixteen_pairs = pytest.mark.parametrize(("caller", "voice"), SIXTEEN, ids=[f"{c.name}-of-{v.name}" for c, v in SIXTEEN])
 
 
 def dripping(voice: Voice) -> Play:
@@ -26,7 +26,7 @@ def dripping(voice: Voice) -> Play:
     return play
 
 
-@nine_pairs
+@sixteen_pairs
 def test_no_first_token_in_time_is_a_gateway_timeout(
     upstream: HostileUpstream, gateway: Gateway, caller: Caller, voice: Voice
 ) -> None:
@@ -41,7 +41,7 @@ def test_no_first_token_in_time_is_a_gateway_timeout(
     measure("s beyond the limit until first_token was told", took - QUICK_S)
 
 
-@nine_pairs
+@sixteen_pairs
 def test_silence_between_tokens_breaks_the_stream(
     upstream: HostileUpstream, gateway: Gateway, caller: Caller, voice: Voice
 ) -> None:
@@ -56,7 +56,7 @@ def test_silence_between_tokens_breaks_the_stream(
     assert upstream.peers[-1].closed.wait(1)
 
 
-@nine_pairs
+@sixteen_pairs
 def test_a_stream_longer_than_total_is_broken_off(
     upstream: HostileUpstream, gateway: Gateway, caller: Caller, voice: Voice
 ) -> None:
@@ -70,7 +70,7 @@ def test_a_stream_longer_than_total_is_broken_off(
     assert upstream.peers[-1].closed.wait(1)
 
 
-@pytest.mark.parametrize("caller", THREE, ids=lambda caller: caller.name)
+@pytest.mark.parametrize("caller", FOUR, ids=lambda caller: caller.name)
 def test_a_stream_faster_than_anybody_can_read_is_broken_off_in_time_too(
     upstream: HostileUpstream, gateway: Gateway, caller: Caller
 ) -> None:
@@ -89,7 +89,7 @@ def test_a_stream_faster_than_anybody_can_read_is_broken_off_in_time_too(
 
 
 @pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize("caller", THREE, ids=lambda caller: caller.name)
+@pytest.mark.parametrize("caller", FOUR, ids=lambda caller: caller.name)
 def test_total_counts_all_attempts_together(
     upstream: HostileUpstream, gateway: Gateway, caller: Caller, stream: bool
 ) -> None:
@@ -102,7 +102,7 @@ def test_total_counts_all_attempts_together(
     assert took < BRIEF_S + SLACK_S - 0.15, "each attempt had its own total"
 
 
-@nine_pairs
+@sixteen_pairs
 def test_usage_that_never_comes_is_not_waited_for_longer_than_idle(
     upstream: HostileUpstream, gateway: Gateway, caller: Caller, voice: Voice
 ) -> None:
@@ -122,7 +122,7 @@ def test_usage_that_never_comes_is_not_waited_for_longer_than_idle(
         assert_finished(reply, caller.form(voice))
 
 
-@nine_pairs
+@sixteen_pairs
 def test_a_whole_answer_that_never_comes_is_a_gateway_timeout(
     upstream: HostileUpstream, gateway: Gateway, caller: Caller, voice: Voice
 ) -> None:
@@ -145,7 +145,7 @@ def test_a_client_that_reads_slowly_is_not_the_upstreams_silence(upstream: Hosti
         await peer.send(chunk(OPENAI.finish + OPENAI.terminator), LAST_CHUNK)
 
     upstream.perform(play)
-    with calling(gateway.port, THREE[0].request("quick-openai"), receive_buffer=4096) as call:
+    with calling(gateway.port, OPENAI_CALLER.request("quick-openai"), receive_buffer=4096) as call:
         call.read_until(b"wind")
         peer = upstream.peers[-1]
         begun = time.perf_counter()
@@ -155,7 +155,7 @@ def test_a_client_that_reads_slowly_is_not_the_upstreams_silence(upstream: Hosti
         assert_finished(call.read_reply(), "openai")
 
 
-@pytest.mark.parametrize("caller", THREE, ids=lambda caller: caller.name)
+@pytest.mark.parametrize("caller", FOUR, ids=lambda caller: caller.name)
 def test_a_client_that_never_reads_again_is_let_go_when_the_total_is_over(
     upstream: HostileUpstream, gateway: Gateway, caller: Caller
 ) -> None:

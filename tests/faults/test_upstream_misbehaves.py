@@ -14,8 +14,8 @@ from gateway.config import parse
 from tests.faults.callers import (
     ANTHROPIC_CALLER,
     CALLERS,
+    FOUR,
     OPENAI_CALLER,
-    THREE,
     TRUSS_CALLER,
     Caller,
     ask,
@@ -51,7 +51,7 @@ from tests.faults.voices import (
 
 NAMES = [caller.name for caller in CALLERS]
 each_caller = pytest.mark.parametrize("caller", CALLERS, ids=NAMES)
-each_of_three = pytest.mark.parametrize("caller", THREE, ids=NAMES[:3])
+each_of_four = pytest.mark.parametrize("caller", FOUR, ids=lambda caller: caller.name)
 streamed_or_whole = pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 
 
@@ -59,7 +59,7 @@ streamed_or_whole = pytest.mark.parametrize("stream", [True, False], ids=["strea
 
 
 @streamed_or_whole
-@each_of_three
+@each_of_four
 def test_stray_bytes_behind_an_answer_never_reach_the_next_request(
     upstream: HostileUpstream, gateway: Gateway, caller: Caller, stream: bool
 ) -> None:
@@ -85,7 +85,7 @@ def test_stray_bytes_behind_an_answer_never_reach_the_next_request(
     assert len(upstream.requests) == 50
 
 
-@each_of_three
+@each_of_four
 def test_stray_bytes_that_come_late_never_reach_the_next_request(
     upstream: HostileUpstream, gateway: Gateway, caller: Caller
 ) -> None:
@@ -129,7 +129,7 @@ def test_a_cookie_is_never_sent_back(upstream: HostileUpstream, gateway: Gateway
 # -- nothing is unpacked, followed or taken up -----------------------------------------------------------------------
 
 
-@each_of_three
+@each_of_four
 @streamed_or_whole
 @pytest.mark.parametrize("coding", ["gzip", "br", "zstd", "deflate", "GZIP", "identity, gzip"])
 def test_a_compressed_answer_is_refused_and_never_unpacked(
@@ -144,7 +144,7 @@ def test_a_compressed_answer_is_refused_and_never_unpacked(
     assert "compressed" in told_error(reply, caller)
 
 
-@each_of_three
+@each_of_four
 def test_a_compressed_refusal_is_not_unpacked(upstream: HostileUpstream, gateway: Gateway, caller: Caller) -> None:
     upstream.perform(says(sized(gzip.compress(b"x" * (1 << 20)), 400, ("content-encoding", "gzip"))))
     reply = ask(gateway.port, caller.request("openai"))
@@ -153,7 +153,7 @@ def test_a_compressed_refusal_is_not_unpacked(upstream: HostileUpstream, gateway
     assert told_error(reply, caller)
 
 
-@each_of_three
+@each_of_four
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308])
 def test_a_redirect_is_not_followed(upstream: HostileUpstream, gateway: Gateway, caller: Caller, status: int) -> None:
     with elsewhere() as (listener, url):
@@ -173,7 +173,7 @@ def elsewhere() -> Iterator[tuple[socket.socket, str]]:
         yield listener, f"http://127.0.0.1:{listener.getsockname()[1]}/stolen"
 
 
-@each_of_three
+@each_of_four
 def test_switching_protocols_is_an_error(upstream: HostileUpstream, gateway: Gateway, caller: Caller) -> None:
     upstream.perform(hangs_after(head(101, ("upgrade", "websocket"), ("connection", "upgrade"))))
     reply = ask(gateway.port, caller.request("quick-openai"))
@@ -204,7 +204,7 @@ BOMBS = {
 }
 
 
-@each_of_three
+@each_of_four
 @pytest.mark.parametrize("bomb", BOMBS)
 def test_a_header_bomb_is_refused(upstream: HostileUpstream, gateway: Gateway, caller: Caller, bomb: str) -> None:
     upstream.perform(hangs_after(BOMBS[bomb] + OPENAI.stream()))
@@ -236,7 +236,7 @@ def test_what_is_no_http_is_an_error(upstream: HostileUpstream, gateway: Gateway
         peer.close()
 
     upstream.perform(play)
-    for caller in THREE:
+    for caller in FOUR:
         reply = ask(gateway.port, caller.request("openai", stream=stream))
         assert reply.status == 502, reply
         assert told_error(reply, caller)
@@ -307,7 +307,7 @@ def test_a_stream_for_a_whole_request_is_collected(
         assert orjson.loads(reply.body)
 
 
-@each_of_three
+@each_of_four
 @pytest.mark.parametrize("media_type", ["", "text/plain", "application/octet-stream", "image/png", "TEXT/EVENT-STREAM"])
 def test_the_wrong_content_type_of_a_good_stream_does_not_matter(
     upstream: HostileUpstream, gateway: Gateway, caller: Caller, media_type: str
@@ -317,7 +317,7 @@ def test_the_wrong_content_type_of_a_good_stream_does_not_matter(
     assert_finished(ask(gateway.port, caller.request("openai")), caller.form(OPENAI))
 
 
-@each_of_three
+@each_of_four
 @pytest.mark.parametrize("media_type", ["", "text/plain", "image/png"])
 def test_a_stream_of_something_else_is_an_error(
     upstream: HostileUpstream, gateway: Gateway, caller: Caller, media_type: str
@@ -329,7 +329,7 @@ def test_a_stream_of_something_else_is_an_error(
 
 
 @pytest.mark.parametrize("stream_upstream", [True, False])
-@each_of_three
+@each_of_four
 def test_a_whole_answer_over_the_limit_is_refused(
     upstream: HostileUpstream, caller: Caller, stream_upstream: bool
 ) -> None:
@@ -352,7 +352,7 @@ def test_a_whole_answer_over_the_limit_is_refused(
         assert upstream.peers[-1].taken < limit + 16 * 2**20
 
 
-@each_of_three
+@each_of_four
 def test_an_http_1_0_client_of_an_endless_stream_does_not_fill_the_memory(
     upstream: HostileUpstream, caller: Caller
 ) -> None:
@@ -416,7 +416,7 @@ def test_retry_after_is_passed_on(upstream: HostileUpstream, gateway: Gateway, c
     assert reply.header("retry-after") == "17"
 
 
-@each_of_three
+@each_of_four
 @pytest.mark.parametrize("value", ["never", "1e9", "-5", "1\tx", "9" * 40, "Wed, 21 Oct 2099 07:28:00 GMT"])
 def test_a_strange_retry_after_does_no_harm(
     upstream: HostileUpstream, gateway: Gateway, caller: Caller, value: str
@@ -425,7 +425,7 @@ def test_a_strange_retry_after_does_no_harm(
     assert ask(gateway.port, caller.request("anthropic")).status == 429
 
 
-@each_of_three
+@each_of_four
 def test_a_refusal_without_end_is_not_read_to_the_end(
     upstream: HostileUpstream, gateway: Gateway, caller: Caller
 ) -> None:
@@ -440,7 +440,7 @@ def test_a_refusal_without_end_is_not_read_to_the_end(
     assert upstream.peers[-1].closed.wait(2)
 
 
-@each_of_three
+@each_of_four
 def test_a_refusal_that_is_never_finished_runs_into_the_deadline(
     upstream: HostileUpstream, gateway: Gateway, caller: Caller
 ) -> None:
@@ -496,13 +496,13 @@ def test_hostile_tool_arguments_are_no_failure_of_ours(
         b'{"output": ' + b'{"a":' * 300 + b"1" + b"}" * 300 + b"}",
     ],
 )
-@pytest.mark.parametrize("route", ["openai", "anthropic", "truss"])
+@pytest.mark.parametrize("route", ["openai", "anthropic", "responses", "truss"])
 @streamed_or_whole
 def test_a_whole_answer_of_the_wrong_shape_is_never_our_own_failure(
     upstream: HostileUpstream, gateway: Gateway, route: str, stream: bool, body: bytes
 ) -> None:
     upstream.perform(says(sized(body)))
-    for caller in THREE:
+    for caller in FOUR:
         reply = ask(gateway.port, caller.request(route, stream=stream))
         assert reply.status in (200, 400, 502), reply
         if reply.status != 200:
@@ -537,7 +537,7 @@ def gateway_of(url: str, **timeouts: str) -> Iterator[Gateway]:
 @pytest.mark.parametrize("url", ["http://127.0.0.1:{port}/v1", "http://no-such-host.invalid/v1"])
 def test_an_upstream_that_can_not_be_reached_is_a_bad_gateway(url: str) -> None:
     with gateway_of(url.format(port=free_port()), connect="3s") as gateway:
-        for caller in THREE:
+        for caller in FOUR:
             for stream in (True, False):
                 reply = ask(gateway.port, caller.request("openai", stream=stream))
                 assert reply.status in (502, 504)
@@ -549,7 +549,7 @@ def test_an_upstream_that_can_not_be_reached_is_a_bad_gateway(url: str) -> None:
 
 def test_an_upstream_that_does_not_accept_is_a_timeout() -> None:
     with deaf_port() as port, gateway_of(f"http://127.0.0.1:{port}/v1", connect="300ms") as gateway:
-        for caller in THREE:
+        for caller in FOUR:
             took = 0.0
             with calling(gateway.port, caller.request("openai")) as call:
                 took = until(lambda: _is_readable(call.socket), "an answer to a call that can't be made")
@@ -576,5 +576,5 @@ def test_an_upstream_that_accepts_and_hangs_up_is_a_bad_gateway(upstream: Hostil
         peer.reset()
 
     upstream.perform(play)
-    for caller in (*THREE, TRUSS_CALLER):
+    for caller in (*FOUR, TRUSS_CALLER):
         assert ask(gateway.port, caller.request("openai")).status == 502

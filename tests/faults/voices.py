@@ -184,7 +184,55 @@ TRUSS_EVENTS: Final = Voice(
     OPENAI.gibberish,
     OPENAI.error,
 )
-VOICES: Final = (OPENAI, ANTHROPIC, RAW, TRUSS_EVENTS)
+
+
+def _response(status: str, *output: Any, **fields: Any) -> dict[str, Any]:
+    return {
+        "id": "resp_1",
+        "object": "response",
+        "created_at": 1,
+        "model": "m",
+        "status": status,
+        "output": output,
+    } | fields
+
+
+def _text_item(text: str) -> dict[str, Any]:
+    content = [{"type": "output_text", "text": text, "annotations": []}]
+    return {"id": "msg_1", "type": "message", "role": "assistant", "status": "completed", "content": content}
+
+
+def _response_event(name: str, **fields: Any) -> bytes:
+    return _event(f"response.{name}", {"type": f"response.{name}", **fields})
+
+
+def _completed(text: str) -> dict[str, Any]:
+    usage = {"input_tokens": 3, "output_tokens": 5, "total_tokens": 8}
+    return _response("completed", _text_item(text), usage=usage)
+
+
+_IN_ITEM: Final[dict[str, Any]] = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
+RESPONSES: Final = Voice(
+    "responses",
+    "responses",
+    "text/event-stream",
+    _response_event("created", response=_response("in_progress"))
+    + _response_event("output_item.added", output_index=0, item={**_text_item(""), "content": []})
+    + _response_event("content_part.added", **_IN_ITEM, part={"type": "output_text", "text": "", "annotations": []}),
+    lambda text: _response_event("output_text.delta", **_IN_ITEM, delta=text),
+    _response_event("output_text.done", **_IN_ITEM, text=TEXT)
+    + _response_event("output_item.done", output_index=0, item=_text_item(TEXT)),
+    _response_event("completed", response=_completed(TEXT)),
+    lambda text: orjson.dumps(_completed(text)),
+    ping=b": keep-alive\n\n",
+    gibberish=(
+        b"event: response.output_text.delta\ndata: {oops\n\n",
+        b"event: response.output_text.delta\ndata: []\n\n",
+        _response_event("output_text.delta", **_IN_ITEM, delta=7),
+    ),
+    error=_event("error", {"type": "error", "code": "server_error", "message": "no more", "param": None}),
+)
+VOICES: Final = (OPENAI, ANTHROPIC, RAW, TRUSS_EVENTS, RESPONSES)
 
 
 def says(*parts: bytes) -> Play:

@@ -14,7 +14,7 @@ from gateway.errors import Kind, Truncated, UpstreamError
 from gateway.neutral.events import Failed
 from tests.dialects.cases import STAMP, asked
 from tests.e2e.clients import anthropic_sdk, openai_sdk
-from tests.faults.callers import ANTHROPIC_CALLER, CALLERS, OPENAI_CALLER, THREE, Caller, ask, post, told_error
+from tests.faults.callers import ANTHROPIC_CALLER, CALLERS, FOUR, OPENAI_CALLER, Caller, ask, post, told_error
 from tests.faults.harness import KEY, Gateway
 from tests.faults.hostile_upstream import HostileUpstream, Peer, Play, Seen
 from tests.faults.voices import sized
@@ -112,6 +112,7 @@ def test_a_broken_connection_is_not_the_clients_fault() -> None:
         assert told["error"]["type"] == kind
 
 
+UNKNOWN = {"/completions": "/nothing", "/messages": "/messages/nothing", "/responses": "/responses/1/2"}
 WRONG: Mapping[str, tuple[bytes, int]] = {
     "an unknown path": (b"", 404),
     "a wrong method": (b"", 405),
@@ -120,7 +121,7 @@ WRONG: Mapping[str, tuple[bytes, int]] = {
 }
 
 
-@pytest.mark.parametrize("caller", THREE, ids=lambda caller: caller.name)
+@pytest.mark.parametrize("caller", FOUR, ids=lambda caller: caller.name)
 @pytest.mark.parametrize("what", WRONG)
 def test_errors_are_in_the_dialect_of_the_path(gateway: Gateway, caller: Caller, what: str) -> None:
     """Pitfall 50."""
@@ -129,9 +130,10 @@ def test_errors_are_in_the_dialect_of_the_path(gateway: Gateway, caller: Caller,
     if what == "an unknown model":
         request = caller.request("nobody")
     elif what == "a wrong method":
-        request = f"GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".encode()
+        request = f"PUT {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".encode()
     else:
-        path = path.replace("/completions", "/nothing").replace("/messages", "/messages/nothing") if not body else path
+        for known, unknown in UNKNOWN.items():
+            path = path if body else path.replace(known, unknown)
         request = post(path if body or caller.dialect != "truss" else "/production/nothing/predict", body or b"{}")
     reply = ask(gateway.port, request)
     assert reply.status == status

@@ -14,7 +14,7 @@ from gateway.neutral.events import Ping
 from gateway.neutral.sequencer import Sequencer
 from tests.dialects.cases import STAMP, asked
 from tests.e2e.clients import anthropic_sdk, openai_sdk
-from tests.faults.callers import ANTHROPIC_CALLER, CALLERS, OPENAI_CALLER, THREE, Caller, ask, calling, post, told_error
+from tests.faults.callers import ANTHROPIC_CALLER, CALLERS, FOUR, OPENAI_CALLER, Caller, ask, calling, post, told_error
 from tests.faults.harness import KEY, Gateway
 from tests.faults.hostile_upstream import HostileUpstream, Peer, Seen
 from tests.faults.voices import ANTHROPIC, LAST_CHUNK, OPENAI, answers, chunk, hangs_after, says, sized
@@ -192,7 +192,7 @@ def test_models_are_listed_for_both_sdks(gateway: Gateway) -> None:
 def test_the_first_token_is_flushed_at_once(upstream: HostileUpstream, gateway: Gateway) -> None:
     """Pitfall 124: with nothing behind it, and told to every proxy on the way."""
     upstream.perform(hangs_after(OPENAI.first(1)))
-    for caller in THREE:
+    for caller in FOUR:
         with calling(gateway.port, caller.request("openai", "accept-encoding: gzip")) as call:
             call.read_until(b"Salt")
             head = call.received.lower()
@@ -246,7 +246,7 @@ def test_waiting_for_usage_delays_nothing_and_ends(upstream: HostileUpstream, ga
 
 def test_a_body_over_the_limit_is_413_in_the_clients_words(gateway: Gateway) -> None:
     """Pitfall 128: what large ones cost other streams is measured in `tests/faults/test_large_bodies.py`."""
-    for caller in THREE:
+    for caller in FOUR:
         head = caller.request("openai").partition(b"\r\n\r\n")[0].split(b"content-length")[0]
         reply = ask(gateway.port, head + b"content-length: 99999999\r\nconnection: close\r\n\r\n")
         assert reply.status == 413

@@ -33,7 +33,7 @@ from gateway.relay.carrier import Batch, Carrier, PassThrough, Translation
 
 SECRET = "sk-secret"
 STAMP = Stamp("token", 7)
-FORMS = {"openai": "", "anthropic": "", "truss": "raw"}
+FORMS = {"openai": "", "anthropic": "", "responses": "", "truss": "raw"}
 """A request's form by the client's dialect; a Truss `prompt` is the one that has no frames."""
 
 
@@ -87,7 +87,14 @@ def messages(*bodies: dict[str, Any]) -> bytes:
 
 
 TEXT_BLOCK = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+IN_ITEM = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
 HELLO: dict[str, bytes] = {
+    "responses": messages(
+        {"type": "response.created", "response": {"id": "resp_1", "status": "in_progress", "output": []}},
+        {"type": "response.output_text.delta", **IN_ITEM, "delta": "Hé", "new": "é\u2028"},
+        {"type": "response.output_text.delta", **IN_ITEM, "delta": "llo"},
+        {"type": "response.completed", "response": {"id": "resp_1", "status": "completed", "output": []}},
+    ),
     "openai": b": PROCESSING\n\n"
     + frames(
         chunk({"role": "assistant", "content": ""}),
@@ -113,6 +120,10 @@ HELLO: dict[str, bytes] = {
     "truss": "Héllo".encode(),
 }
 BEGUN: dict[str, bytes] = {
+    "responses": messages(
+        {"type": "response.created", "response": {"id": "resp_1", "status": "in_progress", "output": []}},
+        {"type": "response.output_text.delta", **IN_ITEM, "delta": "He"},
+    ),
     "openai": frames(chunk({"content": "He"})),
     "anthropic": messages(
         {"type": "message_start", "message": {}},
@@ -121,11 +132,12 @@ BEGUN: dict[str, bytes] = {
     ),
 }
 ERROR_FRAMES: dict[str, bytes] = {
+    "responses": messages({"type": "error", "code": "server_is_overloaded", "message": f"overloaded, {SECRET}"}),
     "openai": frames({"error": {"message": f"overloaded, {SECRET}", "code": "server_is_overloaded"}}),
     "anthropic": messages({"type": "error", "error": {"type": "overloaded_error", "message": f"overloaded, {SECRET}"}}),
 }
 CUTS = st.lists(st.integers(0, 1000), max_size=8)
-FRAMED = pytest.mark.parametrize("dialect", ["openai", "anthropic"])
+FRAMED = pytest.mark.parametrize("dialect", ["openai", "anthropic", "responses"])
 
 
 # -- translation ---------------------------------------------------------------------------------------------------
@@ -134,7 +146,7 @@ FRAMED = pytest.mark.parametrize("dialect", ["openai", "anthropic"])
 @pytest.mark.parametrize("client", FORMS)
 @pytest.mark.parametrize("upstream", HELLO)
 def test_text_is_carried_between_any_two_dialects(upstream: str, client: str) -> None:
-    """All nine pairs: what the client reads is what the upstream said."""
+    """All sixteen pairs: what the client reads is what the upstream said."""
     batch = carry(translation(upstream, client), [HELLO[upstream]])
     assert [type(event) for event in (batch.events[0], *batch.events[-1:])] == [Start, End]
     assert "".join(event.text for event in batch.events if isinstance(event, TextDelta)) == "Héllo"
@@ -147,7 +159,7 @@ def test_text_is_carried_between_any_two_dialects(upstream: str, client: str) ->
 
 
 @pytest.mark.parametrize("client", FORMS)
-@pytest.mark.parametrize("upstream", ["openai", "anthropic"])
+@pytest.mark.parametrize("upstream", ["openai", "anthropic", "responses"])
 def test_a_translation_does_not_depend_on_cuts(upstream: str, client: str) -> None:
     """Byte by byte as in one piece."""
     data = HELLO[upstream]
@@ -163,7 +175,7 @@ def test_a_batch_holds_the_bytes_of_its_own_events() -> None:
 
 
 @FRAMED
-@pytest.mark.parametrize("client", ["openai", "anthropic"])
+@pytest.mark.parametrize("client", ["openai", "anthropic", "responses"])
 def test_an_upstreams_error_is_told_in_the_clients_dialect_without_our_key(dialect: str, client: str) -> None:
     batch = carry(translation(dialect, client), [BEGUN[dialect] + ERROR_FRAMES[dialect]])
     failed = batch.events[-1]
@@ -177,7 +189,7 @@ def test_an_upstreams_error_is_told_in_the_clients_dialect_without_our_key(diale
 @FRAMED
 def test_a_stream_cut_short_ends_in_failure(dialect: str) -> None:
     """In every dialect the client can tell; raw text by the connection alone."""
-    for client, is_told in (("openai", True), ("anthropic", True), ("truss", False)):
+    for client, is_told in (("openai", True), ("anthropic", True), ("responses", True), ("truss", False)):
         batch = carry(translation(dialect, client), [BEGUN[dialect]])
         assert isinstance(batch.events[-1], Failed)
         assert isinstance(batch.events[-1].error, Truncated)

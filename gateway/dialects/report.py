@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final, NoReturn
 
 from gateway.errors import Unsupported
-from gateway.neutral.request import FunctionTool, Part, Request
+from gateway.neutral.request import Document, FunctionTool, Part, Request, SearchResult
 
 
 class Report:
@@ -70,6 +70,12 @@ class Report:
         if any(getattr(part, "cache", None) is not None for part in marked):
             self.drop_name("cache_control")
 
+    def drop_citing(self) -> None:
+        """Names the wish to have documents cited, for upstreams that have no word for it."""
+        for part in self._request.parts():
+            if isinstance(part, Document | SearchResult) and part.is_cited:
+                self.drop_name("citations", where=part.where)
+
     def drop_strictness(self) -> None:
         """Names the promise that calls follow their schema exactly, for upstreams that can't give it."""
         for tool in self._request.tools:
@@ -112,6 +118,7 @@ _DEFAULTS: Final = {
     "repetition_penalty": 1,
     "min_p": 0,
     "logit_bias": {},
+    "top_logprobs": 0,
 }
 """What changes nothing where it is dropped, and isn't reported (mapping.md §3.1)."""
 

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any, Final, NoReturn
 
 import orjson
@@ -162,6 +163,15 @@ def allowed_tools(
     mode = ChoiceMode.REQUIRED if choice.is_required else ChoiceMode.AUTO
     allowed = [chosen_tool(name, tools) for name in choice.names]
     return tuple(tool for tool in tools if tool in allowed), ToolChoice(mode)
+
+
+def lists_only(choice: ToolChoice | None, tools: Iterable[CallableTool]) -> bool:
+    """Whether a list of allowed tools, if it is one, names nothing but these: vendors refuse what isn't declared."""
+    return (
+        choice is None
+        or choice.mode is not ChoiceMode.ALLOWED
+        or None not in map(partial(chosen_tool, tools=tools), choice.names)
+    )
 
 
 def chosen_tool(name: str, tools: Iterable[CallableTool]) -> CallableTool | None:

@@ -101,6 +101,7 @@ class SearchResult(Part):
     source: str
     title: str
     parts: tuple[Part, ...] = ()
+    is_cited: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -276,7 +276,7 @@ def test_a_beginning_is_continued_only_by_models_that_do() -> None:
 
 def test_a_conversation_that_ends_with_a_call_can_not_be_continued() -> None:
     history = [USER, {"role": "assistant", "tool_calls": [chat_call("a", "f", "{}")]}]
-    with pytest.raises(BadRequest) as raised:
+    with pytest.raises(Unsupported) as raised:
         carried("openai", chat(messages=history, tools=[chat_tool("f")]), "anthropic", prefill=True)
     assert raised.value.param == "messages.1"
 

@@ -26,6 +26,7 @@ from tests.dialects.requests import (
 )
 
 ANSWER: Json = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+DESCRIBED = {**ANSWER, "description": "What the answer is"}
 SCHEMA = rq.JsonSchemaFormat(ANSWER, "answer", "What the answer is", is_strict=True)
 
 
@@ -201,7 +202,7 @@ def test_strict_is_for_servers_that_know_it() -> None:
 def test_a_schema_goes_where_the_server_takes_one() -> None:
     request = replace(with_tools(output=SCHEMA), reasoning=rq.ReasoningRequest("on", "high"))
     body = render(request, "anthropic", profile="anthropic").body
-    assert body["output_config"] == {"effort": "high", "format": {"type": "json_schema", "schema": ANSWER}}
+    assert body["output_config"] == {"effort": "high", "format": {"type": "json_schema", "schema": DESCRIBED}}
     assert body["thinking"] == {"type": "adaptive"}
     assert "tools" not in body
 

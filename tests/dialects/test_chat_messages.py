@@ -9,9 +9,9 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.errors import Unsupported
+from gateway.errors import BadRequest, Unsupported
 from gateway.neutral import request as rq
-from tests.dialects.requests import USER, Json, carried, message, message_tool, render
+from tests.dialects.requests import USER, Json, carried, chat, message, message_tool, render
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n0000").decode()
 PDF = base64.b64encode(b"%PDF-1.7").decode()
@@ -324,3 +324,50 @@ def test_caching_hints_never_reach_an_openai_upstream() -> None:
         assert b"ephemeral" not in spelled
         assert outbound.body["tools"][0]["function"]["parameters"] == schema
         assert outbound.body["messages"][2]["tool_calls"][0]["function"]["arguments"] == '{"cache_control":"no"}'
+
+
+# -- what clients of other dialects leave unclean ----------------------------------------------------------------------
+
+
+def test_images_go_out_as_one_line_under_their_true_type() -> None:
+    """mapping.md §4.4: an Anthropic client's base64 may be broken into lines, and its type be another."""
+    broken = {"type": "base64", "media_type": "image/jpg", "data": f"{PNG[:20]}\n{PNG[20:]}"}
+    body = carried("anthropic", message(messages=[user({"type": "image", "source": broken})]), "openai").body
+    assert body["messages"][0]["content"] == [CHAT_IMAGE]
+
+
+def test_base64_that_is_none_is_refused_at_its_path() -> None:
+    source = {"type": "base64", "media_type": "image/png", "data": "!"}
+    with pytest.raises(BadRequest) as caught:
+        carried("anthropic", message(messages=[user({"type": "image", "source": source})]), "openai")
+    assert caught.value.param == "messages.0.content.0"
+
+
+def test_what_is_said_about_a_file_stands_in_front_of_it() -> None:
+    """mapping.md §4.4: a file part has a name and no other words."""
+    pdf = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": PDF}}
+    body = carried("anthropic", message(messages=[user({**pdf, "title": "T", "context": "Of May."})]), "openai").body
+    said, file = body["messages"][0]["content"]
+    assert said == {"type": "text", "text": "Of May."}
+    assert file["file"]["filename"] == "T"
+
+
+def test_empty_texts_leave_no_blank_lines() -> None:
+    empty, said = {"type": "text", "text": ""}, {"type": "text", "text": "q"}
+    assert carried("anthropic", message(messages=[user(empty, said)]), "openai").body["messages"][0]["content"] == "q"
+    assert carried("anthropic", message(messages=[user(empty)]), "openai").body["messages"][0]["content"] == ""
+
+
+def test_the_old_function_calls_pair_whatever_stands_between() -> None:
+    """mapping.md §4.2: they have no ids, and pair by order."""
+    call = {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}}
+    result = {"role": "function", "name": "f", "content": "r"}
+    talk = [USER, call, {"role": "system", "content": "s"}, result, call, result]
+    outbound = carried("openai", chat(messages=talk), "truss")
+    pairs = [
+        (m["tool_calls"][0]["id"] if "tool_calls" in m else m["tool_call_id"])
+        for m in outbound.body["messages"][1:]
+        if m["role"] in ("assistant", "tool")
+    ]
+    assert pairs[0] == pairs[1] != pairs[2] == pairs[3]
+    assert "tool_result" not in " ".join(outbound.adapted)

@@ -18,6 +18,7 @@ LONG = "x" * 65
 HASHED = sha256(LONG.encode()).hexdigest()
 OPENAI = {"profile": "openai"}
 CACHED: Json = {"type": "text", "text": "a", "cache_control": {"type": "ephemeral", "ttl": "1h", "scope": "global"}}
+CITED = {"enabled": True}
 FIVE = ["a", "b", "c", "d", "e"]
 
 
@@ -126,6 +127,22 @@ FROM_ANTHROPIC = [
         {"system": [CACHED], "messages": [{"role": "user", "content": [CACHED]}]},
         {"instructions": "a", "input": [{"type": "message", "role": "user", "content": "a"}]},
         ("cache_control",),
+    ),
+    chat(
+        "documents and results to be cited",
+        {
+            "messages": [
+                {
+                    "role": "user",
+                    "content": [
+                        {"type": "search_result", "source": "s", "title": "t", "content": [], "citations": CITED},
+                        {"type": "document", "source": {"type": "text", "data": "d"}, "citations": CITED},
+                    ],
+                }
+            ]
+        },
+        {},
+        ("citations",),
     ),
     chat("cache_control on top", {"cache_control": {"type": "ephemeral"}}, {"cache_control": None}, ("cache_control",)),
     chat(

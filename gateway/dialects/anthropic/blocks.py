@@ -142,7 +142,8 @@ class Speller:
 
     def _search_result(self, part: rq.SearchResult) -> Json:
         content = [block for inner in part.parts for block in self._blocks(inner)]
-        return {"type": "search_result", "source": part.source, "title": part.title, "content": content}
+        block: Json = {"type": "search_result", "source": part.source, "title": part.title, "content": content}
+        return block | ({"citations": {"enabled": True}} if part.is_cited else {})
 
     def _opaque(self, part: rq.Opaque) -> Json:
         if part.dialect != NAME:

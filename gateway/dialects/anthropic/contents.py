@@ -64,11 +64,10 @@ class Contents:
     def _document(self, block: Fields) -> rq.Part:
         """Its content is data, an address, plain text, or blocks of its own (mapping.md §4.4)."""
         title, context = block.string("title"), block.string("context")
-        cited = block.object("citations")
         about = rq.Document(
             title=title,
             context=context,
-            is_cited=bool(cited and cited.boolean("enabled")),
+            is_cited=_is_cited(block),
             where=block.path,
         )
         source = block.need_object("source")
@@ -83,7 +82,7 @@ class Contents:
 
     def _search_result(self, block: Fields) -> rq.Part:
         source, title = block.need_string("source"), block.need_string("title")
-        return rq.SearchResult(source, title, self.texts(block, "content"), where=block.path)
+        return rq.SearchResult(source, title, self.texts(block, "content"), _is_cited(block), where=block.path)
 
     def _thinking(self, block: Fields) -> rq.Part:
         value = self._opened(block.string("signature") or "")
@@ -115,6 +114,11 @@ class Contents:
         "tool_use": _tool_use,
         "tool_result": _tool_result,
     }
+
+
+def _is_cited(block: Fields) -> bool:
+    cited = block.object("citations")
+    return bool(cited and cited.boolean("enabled"))
 
 
 def _listed(block: Fields, name: str) -> list[Json]:

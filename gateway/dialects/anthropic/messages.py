@@ -11,7 +11,7 @@ from gateway.dialects.anthropic.options import Features
 from gateway.dialects.base import Json
 from gateway.dialects.report import Report
 from gateway.dialects.turns import instructions, tidy
-from gateway.errors import BadRequest
+from gateway.errors import Unsupported
 from gateway.neutral import request as rq
 
 _OPENING: Final = {"type": "text", "text": "(continue)"}
@@ -45,7 +45,7 @@ def spell_system(request: rq.Request, features: Features, report: Report) -> str
 
 
 def converse(request: rq.Request, features: Features, speller: Speller, report: Report) -> Conversation:
-    """The turns, tidied and spelled. Raises BadRequest where the assistant has the last word and may not."""
+    """The turns, tidied and spelled. Raises Unsupported where the assistant has the last word and may not."""
     messages: list[Json] = []
     has_lost_lead = False
     for turn in tidy(request, report, features.mid_system, unique_ids=True):
@@ -88,6 +88,6 @@ def _is_prefilled(messages: list[Json], request: rq.Request, features: Features)
     last = messages[-1]["content"][-1]
     if not features.prefill or last["type"] != "text":
         where = request.turns[-1].where or "messages"
-        raise BadRequest(f"{where}: the last message must be the user's for this upstream", param=where)
+        raise Unsupported(f"{where}: the last message must be the user's for this upstream", param=where)
     last["text"] = last["text"].rstrip()
     return True

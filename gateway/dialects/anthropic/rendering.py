@@ -10,6 +10,7 @@ from gateway.dialects.anthropic.declarations import Declarations, declare
 from gateway.dialects.anthropic.messages import Conversation, converse, spell_system
 from gateway.dialects.anthropic.options import SAMPLING_VERSION, Features, Options
 from gateway.dialects.anthropic.returning import without_foreign
+from gateway.dialects.anthropic.schemas import described_schema
 from gateway.dialects.anthropic.thinking import default_limit, is_thinking, think
 from gateway.dialects.base import Json, Outbound
 from gateway.dialects.identity import spell_user
@@ -64,7 +65,7 @@ def render(request: rq.Request, model: str, options: Options) -> Outbound:
     body |= declarations.body
     body |= think(request, features, body["max_tokens"], _hindrance(features, conversation, declarations), report)
     if isinstance(request.output, rq.JsonSchemaFormat) and features.structured_output:
-        form = {"type": "json_schema", "schema": request.output.schema}
+        form = {"type": "json_schema", "schema": described_schema(request.output)}
         body["output_config"] = {**body.get("output_config", {}), "format": form}
     body |= _sampling(request, options, features, report, is_thinking=is_thinking(body))
     body |= _service(request, report)
@@ -122,7 +123,7 @@ def _sampling(request: rq.Request, options: Options, features: Features, report:
         report.drop("top_p")
     elif request.top_p is not None:
         body["top_p"] = request.top_p
-    if request.top_k is not None:
+    if request.top_k is not None and request.top_k >= 0:  # engines switch it off with -1
         body["top_k"] = request.top_k
     return body
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from gateway.dialects.tools import object_schema
+from gateway.neutral.request import JsonSchemaFormat
 
 Schema = Mapping[str, Any]
 
@@ -27,6 +28,14 @@ def input_schema(schema: Schema | None) -> tuple[Schema, bool]:
         root["type"] = "object"
     combined = [name for name in _COMBINING if isinstance(root.get(name), list)]
     return (_merged(root, combined), True) if combined else (root, False)
+
+
+def described_schema(form: JsonSchemaFormat) -> Schema:
+    """The schema of an answer with what was said about it, for which this API has no field of its own."""
+    if not form.description:
+        return form.schema
+    about = form.schema.get("description")
+    return {**form.schema, "description": f"{form.description}\n\n{about}" if about else form.description}
 
 
 def _merged(root: Schema, combined: list[str]) -> Schema:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import orjson
 
 from gateway.dialects.base import Json
-from gateway.dialects.openai.parts import read_content
+from gateway.dialects.openai.parts import read_cache, read_content
 from gateway.dialects.openai.reasoning import read_reasoning
 from gateway.dialects.sealing import Sealer
 from gateway.errors import BadRequest
@@ -43,12 +43,14 @@ def read_conversation(body: Fields, sealer: Sealer) -> Conversation:
     system: list[rq.Text] = []
     turns: list[rq.Turn] = []
     unknown: Json = {}
+    legacy_calls = 0
     for message in messages:
         role = message.need_choice("role", _ROLES)
         if role in _INSTRUCTIONS and not turns:
             system.extend(_instructions(message))
         else:
-            turns.append(_turn(role, message, len(turns), sealer))
+            legacy_calls += message.has("function_call")
+            turns.append(_turn(role, message, legacy_calls, sealer))
         unknown |= {f"messages.{name}": value for name, value in message.rest().items() if value != []}
     if prefill and not (turns and turns[-1].role is rq.Role.ASSISTANT):
         raise BadRequest(f"{prefill}: expected the last message to be the assistant's", param=prefill)
@@ -64,25 +66,32 @@ def _read_prefill(body: Fields, last: Fields) -> str:
 
 
 def _instructions(message: Fields) -> Iterator[rq.Text]:
-    for part in read_content(message):
+    for part in _content(message):
         if not isinstance(part, rq.Text):
             raise BadRequest(f"{part.where}: expected text in a system message", param=part.where)
         if part.text:
             yield part
 
 
-def _turn(role: str, message: Fields, ordinal: int, sealer: Sealer) -> rq.Turn:
+def _content(message: Fields) -> list[rq.Part]:
+    """The parts; where the message as a whole marks the end of what is to be cached, its last part does."""
+    parts = list(read_content(message))
+    cache = read_cache(message)
+    return [*parts[:-1], replace(parts[-1], cache=cache)] if cache and parts else parts
+
+
+def _turn(role: str, message: Fields, legacy_calls: int, sealer: Sealer) -> rq.Turn:
     if role == "assistant":
-        return rq.Turn(rq.Role.ASSISTANT, tuple(_assistant_parts(message, ordinal, sealer)), where=message.path)
+        return rq.Turn(rq.Role.ASSISTANT, tuple(_assistant_parts(message, legacy_calls, sealer)), where=message.path)
     if role in ("tool", "function"):
         name = message.take("name")
-        call_id = message.need_string("tool_call_id") if role == "tool" else _legacy_id(ordinal - 1)
+        call_id = message.need_string("tool_call_id") if role == "tool" else _legacy_id(legacy_calls)
         if role == "function" and not isinstance(name, str):
             raise BadRequest(f"{message.at('name')}: expected a string", param=message.at("name"))
-        result = rq.ToolResult(call_id, tuple(read_content(message)), where=message.path)
+        result = rq.ToolResult(call_id, tuple(read_content(message)), cache=read_cache(message), where=message.path)
         return rq.Turn(rq.Role.USER, (result,), where=message.path)
     if role == "user":
-        return rq.Turn(rq.Role.USER, tuple(read_content(message)), where=message.path)
+        return rq.Turn(rq.Role.USER, tuple(_content(message)), where=message.path)
     return rq.Turn(rq.Role.SYSTEM, tuple(_instructions(message)), where=message.path)
 
 
@@ -91,7 +100,7 @@ def _legacy_id(ordinal: int) -> str:
     return f"call_legacy_{ordinal}"
 
 
-def _assistant_parts(message: Fields, ordinal: int, sealer: Sealer) -> Iterator[rq.Part]:
+def _assistant_parts(message: Fields, legacy_calls: int, sealer: Sealer) -> Iterator[rq.Part]:
     yield from read_reasoning(message, sealer)
     yield from read_content(message)
     if refusal := message.string("refusal"):
@@ -102,7 +111,7 @@ def _assistant_parts(message: Fields, ordinal: int, sealer: Sealer) -> Iterator[
         yield _tool_call(call)
     if call_fields := message.object("function_call"):
         name, arguments = call_fields.need_string("name"), _arguments(call_fields)
-        yield rq.ToolCall(_legacy_id(ordinal), name, arguments, where=call_fields.path)
+        yield rq.ToolCall(_legacy_id(legacy_calls), name, arguments, where=call_fields.path)
 
 
 def _tool_call(call: Fields) -> rq.ToolCall:

@@ -85,7 +85,8 @@ class _Writer:
 
     def _result(self, result: rq.ToolResult, attached: list[rq.Part]) -> Json:
         """One result. What a tool message can't hold is added to `attached`, under the id of the call."""
-        parts = [spelled for part in result.parts for spelled in self._result_part(part, result, attached)]
+        found = [spelled for part in result.parts for spelled in self._result_part(part, result, attached)]
+        parts = [spelled for spelled in found if spelled.get("text") != ""]
         if result.is_error:
             parts = _marked_as_error(parts)
         message: Json = {"role": "tool", "tool_call_id": spell_call_id(result.call_id, self._profile)}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from gateway.dialects.base import Inbound
+from gateway.dialects.base import Inbound, Json
 from gateway.dialects.openai.conversation import read_conversation
 from gateway.dialects.openai.reasoning import read_reasoning_request
 from gateway.dialects.openai.tools import read_choice, read_function, read_tool
@@ -25,6 +25,17 @@ _NAMES: Final[Mapping[str, str]] = {
 }
 _ENGINE_FORMATS: Final = ("regex", "grammar", "ebnf", "structural_tag")
 """Further forms of answers that some engines know (`openai-chat.md` §3)."""
+_IDLE: Final[Mapping[str, object]] = {
+    "store": False,
+    "add_generation_prompt": True,
+    "best_of": 1,
+    "ignore_eos": False,
+    "length_penalty": 1,
+    "min_tokens": 0,
+    "typical_p": 1,
+    "use_beam_search": False,
+}
+"""Values that change nothing where they are dropped, and are not reported (mapping.md §3.1)."""
 
 
 def parse(inbound: Inbound) -> rq.Request:
@@ -39,6 +50,7 @@ def read(body: Fields, models: tuple[str, ...], dialect: str, sealer: Sealer) ->
     """The chat fields of a body whose model is known already (Truss puts it in the path)."""
     conversation = read_conversation(body, sealer)
     output, untranslatable = _output(body)
+    untranslatable = untranslatable or _spoken(body)
     names = _names_in(body) | ({"prefill": conversation.prefill} if conversation.prefill else {})
     reasoning, names["reasoning"], unread = read_reasoning_request(body)
     options = body.object("stream_options")
@@ -75,9 +87,9 @@ def read(body: Fields, models: tuple[str, ...], dialect: str, sealer: Sealer) ->
         cache=body.mapping("cache_control"),
         cache_key=body.string("prompt_cache_key"),
         service_tier=body.string("service_tier"),
-        metadata=body.mapping("metadata"),
+        metadata=body.mapping("metadata") or None,
         prefill=bool(conversation.prefill),
-        extras={dialect: rest} if (rest := conversation.unknown | unread | body.rest()) else {},
+        extras={dialect: rest} if (rest := conversation.unknown | unread | _asked(body.rest())) else {},
         own_dialect_only=untranslatable,
         names=names,
     )
@@ -92,6 +104,18 @@ def _names_in(body: Fields) -> dict[str, str]:
     if not body.has("tool_choice") and body.has("function_call"):
         names["tool_choice"] = "function_call"
     return names
+
+
+def _asked(rest: Json) -> Json:
+    """Fields that nobody knows, without those that ask for nothing."""
+    return {name: value for name, value in rest.items() if name not in _IDLE or value != _IDLE[name]}
+
+
+def _spoken(body: Fields) -> Unsupported | None:
+    """Why an answer in a voice can only be had of a server of this dialect."""
+    if body.mapping("audio") is None:
+        return None
+    return Unsupported("audio: only text answers can be translated", param="audio")
 
 
 def _output(body: Fields) -> tuple[rq.JsonObjectFormat | rq.JsonSchemaFormat | None, Unsupported | None]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from gateway.dialects.base import Json
-from gateway.dialects.media import clean_base64, data_url, decoded_text, plain_mime, read_data_url
+from gateway.dialects.media import clean_base64, data_url, decoded_text, image_mime, plain_mime, read_data_url
 from gateway.dialects.openai.profiles import Profile
 from gateway.dialects.report import Report, refuse_part
 from gateway.errors import BadRequest, Unsupported
@@ -145,7 +145,7 @@ _MIMES: Final = {
 
 def spell_content(parts: list[rq.Part], profile: Profile, report: Report) -> str | list[Json]:
     """Content of a user's message: nothing but text is one string, which every server reads (pitfall 74)."""
-    spelled = [found for part in parts for found in spell_part(part, profile, report)]
+    spelled = [found for part in parts for found in spell_part(part, profile, report) if found.get("text") != ""]
     if all(part["type"] == "text" for part in spelled):
         return "\n\n".join(part["text"] for part in spelled)
     return spelled
@@ -175,10 +175,15 @@ def _spell_image(image: rq.Image) -> Json:
         case rq.Url(url):
             found: Json = {"url": url}
         case rq.Data() as data:
-            found = {"url": data_url(data)}
+            found = {"url": data_url(_clean(data, image.where, image_mime(data)))}
         case rq.FileRef():
             raise _elsewhere(image)
     return found | ({"detail": image.detail} if image.detail else {})
+
+
+def _clean(data: rq.Data, where: str, mime: str) -> rq.Data:
+    """As a data URL may hold it: other dialects' clients may break lines."""
+    return rq.Data(mime, clean_base64(data.base64, where))
 
 
 def _elsewhere(part: rq.Part) -> Unsupported:
@@ -195,8 +200,6 @@ _AUDIO: Final = {"audio/mpeg": "mp3", "audio/x-wav": "wav", "audio/wave": "wav"}
 
 def _spell_document(document: rq.Document, profile: Profile, report: Report) -> Iterator[Json]:
     """mapping.md §4.4: text as text under its name, parts as parts, a file as a file where the server reads files."""
-    if document.is_cited:
-        report.drop_name("citations", where=document.where)
     if document.text is not None:
         yield {"type": "text", "text": document_text(document, document.text)}
     elif document.source is None:
@@ -213,17 +216,19 @@ def _spell_document(document: rq.Document, profile: Profile, report: Report) -> 
     elif not profile.files:
         refuse_part(document, _UPSTREAM)
     else:
-        yield spell_file(document, document.source)
+        yield from _spell_file(document, document.source)
 
 
 def _plain_text(data: rq.Data) -> str | None:
     return decoded_text(data) if plain_mime(data.mime).startswith("text/") else None
 
 
-def spell_file(document: rq.Document, data: rq.Data) -> Json:
-    """A file part; servers that take files want a name for it."""
+def _spell_file(document: rq.Document, data: rq.Data) -> Iterator[Json]:
+    """A file part; servers that take files want a name for it. What was said about it stands in front."""
+    if document.context:
+        yield {"type": "text", "text": document.context}
     name = document.name or document.title or f"document{'.pdf' if data.mime == _PDF else ''}"
-    return {"type": "file", "file": {"filename": name, "file_data": data_url(data)}}
+    yield {"type": "file", "file": {"filename": name, "file_data": data_url(_clean(data, document.where, data.mime))}}
 
 
 def document_text(document: rq.Document, text: str) -> str:

@@ -141,6 +141,7 @@ def _known_effort(effort: str, profile: Profile, report: Report) -> str | None:
 
 _ASKING: Final = ("reasoning_effort", "reasoning", "thinking", "chat_template_kwargs", "include_reasoning")
 _MODES: Final = {"enabled": "on", "disabled": "off", "adaptive": "auto", "auto": "auto"}
+_DISPLAYS: Final = {"summarized": "summary", "omitted": "omit"}
 _SWITCH: Final = {True: "on", False: "off"}
 
 
@@ -154,8 +155,7 @@ def read_reasoning_request(body: Fields) -> tuple[rq.ReasoningRequest | None, st
     if template := body.mapping("chat_template_kwargs"):
         asked = _read_template(template, asked, unread)
     if thinking := body.object("thinking"):
-        mode, budget = _MODES[thinking.need_choice("type", tuple(_MODES))], thinking.integer("budget_tokens", low=0)
-        asked = replace(asked, mode=mode, budget=budget)
+        asked = _read_thinking(thinking, asked, unread)
     if settings := body.object("reasoning"):
         asked = _read_settings(settings, asked, unread)
     if asked.effort == "none":
@@ -171,6 +171,14 @@ def _read_template(template: Json, asked: rq.ReasoningRequest, unread: Json) -> 
         unread["chat_template_kwargs"] = rest
     is_on = template.get("enable_thinking")
     return replace(asked, mode=_SWITCH[is_on]) if isinstance(is_on, bool) else asked
+
+
+def _read_thinking(thinking: Fields, asked: rq.ReasoningRequest, unread: Json) -> rq.ReasoningRequest:
+    """As Anthropic has it (mapping.md §3.1)."""
+    mode, budget = _MODES[thinking.need_choice("type", tuple(_MODES))], thinking.integer("budget_tokens", low=0)
+    display = thinking.choice("display", tuple(_DISPLAYS))
+    unread |= {f"thinking.{name}": value for name, value in thinking.rest().items()}
+    return replace(asked, mode=mode, budget=budget, visible=_DISPLAYS[display] if display else asked.visible)
 
 
 def _read_settings(settings: Fields, asked: rq.ReasoningRequest, unread: Json) -> rq.ReasoningRequest:

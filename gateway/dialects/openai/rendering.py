@@ -46,6 +46,7 @@ def render(request: rq.Request, model: str, options: Options) -> Outbound:
     report.drop("logprobs", "top_logprobs", "metadata")
     report.drop_extras()
     report.drop_caching()
+    report.drop_citing()
     return Outbound(body, PATH, {}, report.dropped, report.adapted, restoration)
 
 

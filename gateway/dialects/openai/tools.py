@@ -17,6 +17,7 @@ from gateway.dialects.tools import (
     chosen_tool,
     custom_description,
     drop_choice,
+    lists_only,
     object_schema,
 )
 from gateway.errors import BadRequest
@@ -46,7 +47,8 @@ def read_function(function: Fields, cache: Json | None = None) -> rq.FunctionToo
         function.string("description"),
         function.mapping("parameters"),
         function.boolean("strict"),
-        cache=cache or read_cache(function),
+        cache=read_cache(function) or cache,
+        extras=function.rest(),
         where=function.path,
     )
 
@@ -105,7 +107,7 @@ def _name_in(choice: Fields) -> str:
 def spell_tools(request: rq.Request, profile: Profile, report: Report, names: ToolNames) -> Json:
     """The tool fields. Without tools no choice either (pitfall 102)."""
     tools, choice = callable_tools(request, report), request.tool_choice
-    if not profile.allowed_tools:
+    if not profile.allowed_tools or not lists_only(choice, tools):
         tools, choice = allowed_tools(tools, choice, report)
     if not tools:
         drop_choice(request, report)

@@ -93,6 +93,7 @@ def render(request: rq.Request, model: str, options: Options) -> Outbound:
     report.drop(*_DROPPED)
     report.drop_extras()
     report.drop_caching()
+    report.drop_citing()
     return Outbound(body, PATH, {}, report.dropped, report.adapted, Restoration(names.restored))
 
 

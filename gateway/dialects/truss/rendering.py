@@ -50,6 +50,7 @@ def render(request: rq.Request, model: str, options: Options) -> Outbound:
     report.drop(*_DROPPED)
     report.drop_extras()
     report.drop_caching()
+    report.drop_citing()
     return Outbound(body, "", _headers(request, options), report.dropped, report.adapted, restoration)
 
 

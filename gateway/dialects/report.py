@@ -140,6 +140,7 @@ ADAPTED: Final[Mapping[str, str]] = {
     "instruction": "is asked for in the instructions: the upstream has no field for it",
     "json_object_and_instruction": "any JSON object is asked for, and the schema is told in the instructions",
     "last_*": "only so many were sent, the last ones",
+    "left_out_for_tool_choice": "a schema for the answer was left out, since a call is demanded",
     "merged": "alternatives at the root of the schema became one object",
     "repaired": "arguments that were no JSON object were made one",
     "switched_on": "thinking was turned on; how much can't be said",

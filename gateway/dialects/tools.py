@@ -128,6 +128,23 @@ def object_schema(schema: Mapping[str, Any] | None) -> Mapping[str, Any]:
     return schema if "type" in schema else {"type": "object", **schema}
 
 
+def is_closed(schema: Any) -> bool:
+    """Whether every object lists all its properties as required and allows no others.
+
+    Only then some vendors hold a model to a schema (`openai-chat.md` §3); asked for more they fail.
+    """
+    if isinstance(schema, list):
+        return all(is_closed(inner) for inner in schema)
+    if not isinstance(schema, dict):
+        return True
+    properties = schema.get("properties", {} if schema.get("type") == "object" else None)
+    if isinstance(properties, dict):
+        required = schema.get("required", [])
+        is_listed = isinstance(required, list) and properties.keys() <= {name for name in required if type(name) is str}
+        return is_listed and schema.get("additionalProperties") is False and is_closed(list(properties.values()))
+    return all(is_closed(inner) for inner in schema.values())
+
+
 def custom_description(tool: CustomTool) -> str:
     """A free-text tool's description with its grammar, which a function has no field for (pitfall 107)."""
     grammar = (tool.format or {}).get("definition")

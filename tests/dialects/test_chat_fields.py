@@ -15,7 +15,9 @@ from gateway.errors import Unsupported
 from tests.dialects.requests import USER, Json, carried, chat, message, predict
 
 SCHEMA: Json = {"type": "object", "properties": {"city": {"type": "string"}}}
-AS_JSON = {"type": "json_schema", "json_schema": {"name": "place", "schema": SCHEMA, "strict": True}}
+CLOSED: Json = {**SCHEMA, "required": ["city"], "additionalProperties": False}
+NESTED: Json = {**CLOSED, "properties": {"city": {"anyOf": [{"type": "null"}, SCHEMA]}}}
+AS_JSON = {"type": "json_schema", "json_schema": {"name": "place", "schema": CLOSED, "strict": True}}
 BEGUN: list[Json] = [USER, {"role": "assistant", "content": "So "}]
 
 
@@ -133,7 +135,19 @@ def test_a_schema_gets_a_name_and_is_strict_where_that_is_known() -> None:
     assert carried("truss", truss, "openai", profile="openai").body["response_format"] == AS_JSON
     loose = carried("truss", truss, "openai", profile="vllm")
     assert "strict" not in loose.body["response_format"]["json_schema"]
-    assert loose.dropped == ("response_format.strict",)
+
+
+@pytest.mark.parametrize("upstream", ["openai", "responses"])
+def test_anthropics_schemas_are_promised_where_openai_can_promise_them(upstream: str) -> None:
+    """mapping.md §3.2; openai-chat.md §3: with `strict` a schema that leaves anything open is an error."""
+    for schema, is_strict in ((CLOSED, True), (SCHEMA, None), ({**CLOSED, "required": []}, None), (NESTED, None)):
+        body = message(output_config={"format": {"type": "json_schema", "schema": schema}})
+        outbound = carried("anthropic", body, upstream, **({"profile": "openai"} if upstream == "openai" else {}))
+        form = (
+            outbound.body["response_format"]["json_schema"] if upstream == "openai" else outbound.body["text"]["format"]
+        )
+        assert form.get("strict") is is_strict
+        assert outbound.adapted == ()
 
 
 def test_a_server_without_schemas_is_told_in_words() -> None:

@@ -10,6 +10,7 @@ from typing import Final
 from gateway.dialects.anthropic.client_tools import bound_tool, read_choice, read_tool
 from gateway.dialects.anthropic.contents import NAME, Contents
 from gateway.dialects.base import Inbound, Json
+from gateway.dialects.tools import is_closed
 from gateway.errors import BadRequest, ClientError, Unsupported
 from gateway.neutral import request as rq
 from gateway.wire.fields import Fields
@@ -105,7 +106,8 @@ def _output(body: Fields, config: Fields | None, names: dict[str, str]) -> rq.Js
     if form is None:
         return None
     form.need_choice("type", ("json_schema",))
-    return rq.JsonSchemaFormat(form.mapping("schema") or {})
+    schema = form.mapping("schema") or {}
+    return rq.JsonSchemaFormat(schema, is_strict=is_closed(schema) or None)  # a promise here, whatever the schema
 
 
 def _reasoning(body: Fields, config: Fields | None, unknown: Json, names: dict[str, str]) -> rq.ReasoningRequest | None:

@@ -140,7 +140,7 @@ def _spell_output(request: rq.Request, profile: Profile, report: Report) -> tupl
     if isinstance(output, rq.JsonObjectFormat):
         return _json_object(profile, report)
     if profile.structured == "json_schema":
-        return {"response_format": _schema_format(output, profile, report)}, ""
+        return {"response_format": _schema_format(output, profile)}, ""
     if profile.structured == "none":
         report.refuse("output", why="this upstream can't be held to a schema")
     report.repair("output", "json_object_and_instruction")
@@ -155,13 +155,11 @@ def _json_object(profile: Profile, report: Report) -> tuple[Json, str]:
     return {}, _AS_JSON
 
 
-def _schema_format(output: rq.JsonSchemaFormat, profile: Profile, report: Report) -> Json:
+def _schema_format(output: rq.JsonSchemaFormat, profile: Profile) -> Json:
     schema: Json = {"name": output.name or "output"}
     if output.description:
         schema["description"] = output.description
     schema["schema"] = output.schema
-    if output.is_strict is not None and profile.strict_schema:
+    if profile.strict_schema and output.is_strict is not None:
         schema["strict"] = output.is_strict
-    elif output.is_strict:
-        report.drop_name(f"{report.name_of('output')}.strict")
     return {"type": "json_schema", "json_schema": schema}

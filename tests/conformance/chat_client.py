@@ -107,7 +107,7 @@ class _Chat:
         request |= {"max_completion_tokens": MAX_TOKENS}
         if self._talk.tools:
             request["tools"] = tools_of(self._talk)
-        if self._talk.wants_reasoning:
+        if self._talk.reasoning:
             request["reasoning_effort"] = "medium"
         if self._talk.wants_object:
             request["response_format"] = Place

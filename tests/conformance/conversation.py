@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import orjson
 from pydantic import BaseModel
@@ -51,6 +51,7 @@ class Turn:
 class Talk:
     """One conversation. `results`: what tools answer, by the argument they are called with.
 
+    `reasoning`: whether the model shall think: `on`, or `auto` as it likes, where the client can say so.
     `leave_after`: how many pieces of text the client hears before it goes.
     """
 
@@ -60,7 +61,7 @@ class Talk:
     tools: Sequence[Tool] = ()
     results: Mapping[str, str] = field(default_factory=dict)
     wants_object: bool = False
-    wants_reasoning: bool = False
+    reasoning: Literal["", "on", "auto"] = ""
     leave_after: int = 0
 
     def result(self, call: Call) -> str:

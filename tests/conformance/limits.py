@@ -16,7 +16,7 @@ from tests.conformance.cell import Cell, Check, Lost, both, expect, expect_finis
 from tests.conformance.clients import Client
 from tests.conformance.conversation import Turn
 from tests.conformance.images import PNG
-from tests.conformance.scenarios import QUESTIONS, THINKS, WEATHER, thoughts_heard
+from tests.conformance.scenarios import QUESTIONS, THINKS, WEATHER, intact, looped, thoughts_heard
 from tests.e2e.scripts import PROMPT, QUICK
 
 
@@ -66,7 +66,7 @@ def refused(turn: Turn, **settings: Any) -> Check:
 
 def _text_alone(cell: Cell, stream: bool) -> None:
     """Asked to think, the model answers with text all the same."""
-    (heard,) = cell.answers(QUICK, Turn(PROMPT), stream=stream, wants_reasoning=True)
+    (heard,) = cell.answers(QUICK, Turn(PROMPT), stream=stream, reasoning="auto")
     expect("answer", (heard.text, heard.reasoning), (HAIKU, ""))
 
 
@@ -80,9 +80,16 @@ def _estimated(cell: Cell, stream: bool) -> None:
 
 def _unheard(cell: Cell, stream: bool) -> None:
     """The answers come without the thoughts."""
-    for heard in cell.answers(THINKS, *map(Turn, QUESTIONS), stream=stream, wants_reasoning=True):
+    for heard in cell.answers(THINKS, *map(Turn, QUESTIONS), stream=stream, reasoning="auto"):
         expect("thought", heard.reasoning, "")
         expect_finish(cell, heard)
+
+
+def _looped(cell: Cell, stream: bool) -> None:
+    """All the calls are made and answered, whatever becomes of the thoughts."""
+    *_, final = looped(cell, stream, "on")
+    if intact(calls=3, texts=3) not in final.text:
+        raise Lost(f"text: {final.text!r}")
 
 
 def _heard_once(cell: Cell, stream: bool) -> None:
@@ -106,12 +113,12 @@ TRANSLATED: Final = ("openai", "anthropic", "responses")
 
 RULES: Final = (
     Rule(
-        ("parallel tools", "tool loop", "reasoning", "image", "structured output", "usage"),
+        ("parallel tools", "tool loop", "thinking tool loop", "reasoning", "image", "structured output", "usage"),
         Limit(ONLY_TEXT),
         clients=("prompt",),
     ),
     Rule(
-        ("parallel tools", "tool loop"),
+        ("parallel tools", "tool loop", "thinking tool loop"),
         Limit(TAKES_TEXT, refused(Turn(PROMPT), tools=(WEATHER,))),
         TRANSLATED,
         ("raw",),
@@ -122,6 +129,13 @@ RULES: Final = (
     Rule(("usage",), Limit(COUNTS_NOTHING, both(_estimated)), TRANSLATED, ("raw",)),
     Rule(("usage",), Limit(COUNTS_NO_WRITING, passes=True), ("ai/openai-compatible",)),
     Rule(("reasoning",), Limit(READS_NO_REASONING, both(_unheard)), ("ai/openai.chat",)),
+    Rule(("thinking tool loop",), Limit(READS_NO_REASONING, both(_looped)), ("ai/openai.chat",)),
+    Rule(
+        ("thinking tool loop",),
+        Limit(KEEPS_NO_SEAL, both(_looped), passes=True),
+        ("ai/openai-compatible",),
+        ("anthropic", "responses"),
+    ),
     Rule(
         ("reasoning",),
         Limit(KEEPS_NO_SEAL, both(_heard_once), passes=True),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 from anthropic import Anthropic
 
@@ -42,8 +43,8 @@ class _Messages:
                 {"name": tool.name, "description": tool.description, "input_schema": tool.schema}
                 for tool in self._talk.tools
             ]
-        if self._talk.wants_reasoning:
-            request["thinking"] = {"type": "adaptive", "display": "summarized"}
+        if self._talk.reasoning:
+            request["thinking"] = _THINKING[self._talk.reasoning]
         if self._talk.wants_object:
             request["output_format"] = Place
         return request
@@ -64,6 +65,12 @@ class _Messages:
         texts = [block.text for block in final.content if block.type == "text"]
         require("".join(texts) == heard.text, "the final text is not the sum of its deltas")
         return final
+
+
+_THINKING: Final[Mapping[str, Any]] = {
+    "on": {"type": "enabled", "budget_tokens": 4096},
+    "auto": {"type": "adaptive", "display": "summarized"},
+}
 
 
 def _parts(turn: Turn) -> Any:

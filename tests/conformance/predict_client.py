@@ -81,7 +81,7 @@ class _Predict:
             body["stream_options"] = {"include_usage": True}
         if self._talk.tools:
             body["tools"] = tools_of(self._talk)
-        if self._talk.wants_reasoning:
+        if self._talk.reasoning:
             body["reasoning_effort"] = "medium"
         if self._talk.wants_object:
             schema = Place.model_json_schema() | {"additionalProperties": False}

@@ -54,7 +54,7 @@ class _Responses:
         request |= {"max_output_tokens": MAX_TOKENS}
         if self._talk.tools:
             request["tools"] = [_tool(tool) for tool in self._talk.tools]
-        if self._talk.wants_reasoning:
+        if self._talk.reasoning:
             request["reasoning"] = {"effort": "medium", "summary": "auto"}
             request["include"] = ["reasoning.encrypted_content"]
         if self._talk.wants_object:

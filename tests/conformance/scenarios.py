@@ -31,6 +31,9 @@ SEES: Final = f"{QUICK}&say=image"
 ANSWERS_BY_SCHEMA: Final = f"{QUICK}&say=json"
 COUNTS: Final = f"{QUICK}&say=reasoning&cache_read=1000&cache_write=100"
 
+SEALED: Final = {"anthropic": 1, "responses": 1}
+"""Upstreams whose reasoning is sealed: by a signature, or as encrypted content."""
+
 WEATHER: Final = Tool("get_weather", "The weather in a city.", "city")
 TIME: Final = Tool("get_time", "The time in a zone.", "zone")
 RESULTS: Final = {"Oslo": "7 degrees, rain", "Rome": "12:30", "Lima": '19 degrees, "fog" 🌫'}
@@ -78,29 +81,49 @@ def parallel_tools(cell: Cell, stream: bool) -> None:
     expect("text", asked.text, "Step 1 of 1.")
     expect_calls(asked, ("get_weather", {"city": "Oslo"}), ("get_time", {"zone": "Rome"}))
     expect_finish(cell, asked, 1)
+    told = f"{intact(calls=2, texts=1)}, 0 of 0 thoughts, 0 of 0 seals."
     quoted = f"get_weather said: {RESULTS['Oslo']}\nget_time said: {RESULTS['Rome']}"
-    expect("text", final.text, f"All 1 steps are done.\n{quoted}\n{intact(calls=2, texts=1)}")
+    expect("text", final.text, f"All 1 steps are done.\n{quoted}\n{told}")
     expect_finish(cell, final)
 
 
 def tool_loop(cell: Cell, stream: bool) -> None:
     """A call in each of three turns, with other arguments each time."""
+    *_, final = looped(cell, stream)
+    expect_end(final, f"{intact(calls=3, texts=3)}, 0 of 0 thoughts, 0 of 0 seals.")
+
+
+def thinking_tool_loop(cell: Cell, stream: bool) -> None:
+    """The same, with a thought before each call and before the end."""
+    told = looped(cell, stream, "on")
+    for number, heard in enumerate(told, 1):
+        expect("thought", heard.reasoning, thought(number))
+    seals = 3 * SEALED.get(cell.upstream, 0)
+    expect_end(told[-1], f"{intact(calls=3, texts=3)}, 3 of 3 thoughts, {seals} of {seals} seals.")
+
+
+def looped(cell: Cell, stream: bool, reasoning: str = "") -> Sequence[Heard]:
+    """What is heard in three turns with a call in each, and one that quotes all results."""
     turns = (Turn("Weather everywhere?"), Turn(), Turn(), Turn())
-    *steps, final = cell.answers(LOOP, *turns, stream=stream, tools=(WEATHER,), results=RESULTS)
+    told = cell.answers(LOOP, *turns, stream=stream, tools=(WEATHER,), results=RESULTS, reasoning=reasoning)
+    *steps, final = told
     for number, (city, heard) in enumerate(zip(RESULTS, steps, strict=True), 1):
         expect("text", heard.text, f"Step {number} of 3.")
         expect_calls(heard, ("get_weather", {"city": city}))
         expect_finish(cell, heard, 1)
     expect("distinct ids", len({call.id for heard in steps for call in heard.calls}), 3)
-    quoted = "\n".join(f"get_weather said: {result}" for result in RESULTS.values())
-    expect("text", final.text, f"All 3 steps are done.\n{quoted}\n{intact(calls=3, texts=3)}")
     expect_finish(cell, final)
+    return told
+
+
+def expect_end(final: Heard, came_back: str) -> None:
+    quoted = "\n".join(f"get_weather said: {result}" for result in RESULTS.values())
+    expect("text", final.text, f"All 3 steps are done.\n{quoted}\n{came_back}")
 
 
 def intact(calls: int, texts: int) -> str:
     """How the simulated model says that it got back all it said."""
-    counts = f"{calls} of {calls} calls, {calls} of {calls} results, {texts} of {texts} texts"
-    return f"Came back: {counts}, 0 of 0 thoughts, 0 of 0 seals."
+    return f"Came back: {calls} of {calls} calls, {calls} of {calls} results, {texts} of {texts} texts"
 
 
 def expect_calls(heard: Heard, *calls: tuple[str, Any]) -> None:
@@ -122,13 +145,9 @@ def reasoning(cell: Cell, stream: bool) -> None:
     expect("second text", second.text, f"You said: {QUESTIONS[1]}\n{told}")
 
 
-SEALED: Final = {"anthropic": 1, "responses": 1}
-"""Upstreams whose reasoning is sealed: by a signature, or as encrypted content."""
-
-
 def thoughts_heard(cell: Cell, stream: bool) -> Sequence[Heard]:
     """Two turns, whose thoughts have to be heard."""
-    told = cell.answers(THINKS, *map(Turn, QUESTIONS), stream=stream, wants_reasoning=True)
+    told = cell.answers(THINKS, *map(Turn, QUESTIONS), stream=stream, reasoning="auto")
     for number, heard in enumerate(told, 1):
         expect("thought", heard.reasoning, thought(number))
         expect_finish(cell, heard)
@@ -153,7 +172,7 @@ def structured_output(cell: Cell, stream: bool) -> None:
 
 def usage(cell: Cell, stream: bool) -> None:
     """Exact token counts, with those of the cache and of reasoning."""
-    (heard,) = cell.answers(COUNTS, Turn(QUESTIONS[0]), stream=stream, wants_reasoning=True)
+    (heard,) = cell.answers(COUNTS, Turn(QUESTIONS[0]), stream=stream, reasoning="auto")
     if heard.usage is None:
         raise Lost("no usage")
     thinking = len(tokens(thought(1)))
@@ -228,6 +247,12 @@ SCENARIOS: Final = (
         both(parallel_tools),
     ),
     Scenario("tool loop", "three turns with a call in each, in the same way", (LOOP,), both(tool_loop)),
+    Scenario(
+        "thinking tool loop",
+        "the same with a thought before each call: all come back, signed or encrypted as they were",
+        (LOOP,),
+        both(thinking_tool_loop),
+    ),
     Scenario(
         "reasoning",
         "two turns; both thoughts are heard, and the model gets the first one back, signed or encrypted as it was",

@@ -63,6 +63,7 @@ def counted_otherwise(event: Event) -> Event | None:
         (without_arguments, "parallel tools"),
         (without_arguments, "tool loop"),
         (without_seals, "reasoning"),
+        (without_seals, "thinking tool loop"),
         (finished_otherwise, "stream"),
         (counted_otherwise, "usage"),
     ],

@@ -5,6 +5,11 @@ import { zodOutputFormat } from '@anthropic-ai/sdk/helpers/zod'
 
 import { MAX_TOKENS, Place, converse, hasLeft, hear, require, resultOf, schemaOf } from './heard.mjs'
 
+const THINKING = {
+  on: { type: 'enabled', budget_tokens: 4096 },
+  auto: { type: 'adaptive', display: 'summarized' },
+}
+
 export function perform(url, talk) {
   const sdk = new Anthropic({ baseURL: url, apiKey: 'unused', maxRetries: 0 })
   const messages = []
@@ -39,7 +44,7 @@ function requestOf(talk, messages) {
       name: tool.name, description: tool.description, input_schema: schemaOf(tool),
     }))
   }
-  if (talk.wants_reasoning) request.thinking = { type: 'adaptive', display: 'summarized' }
+  if (talk.reasoning) request.thinking = THINKING[talk.reasoning]
   if (talk.wants_object) request.output_config = { format: zodOutputFormat(Place) }
   return request
 }

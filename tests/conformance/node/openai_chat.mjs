@@ -41,7 +41,7 @@ export function requestOf(talk, messages) {
       function: { name: tool.name, description: tool.description, parameters: schemaOf(tool), strict: true },
     }))
   }
-  if (talk.wants_reasoning) request.reasoning_effort = 'medium'
+  if (talk.reasoning) request.reasoning_effort = 'medium'
   if (talk.wants_object) request.response_format = zodResponseFormat(Place, 'Place')
   return request
 }

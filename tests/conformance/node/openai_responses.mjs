@@ -41,7 +41,7 @@ function requestOf(talk, input) {
       type: 'function', name: tool.name, description: tool.description, parameters: schemaOf(tool), strict: true,
     }))
   }
-  if (talk.wants_reasoning) {
+  if (talk.reasoning) {
     request.reasoning = { effort: 'medium', summary: 'auto' }
     request.include = ['reasoning.encrypted_content']
   }

@@ -11,15 +11,18 @@ import { MAX_TOKENS, Place, hasLeft, hear, newHeard, resultOf, schemaOf, trouble
 // Model names here are not known to the providers, so what they would look up is told: that it reasons, and how it is
 // asked for an object. Nothing is stored, so reasoning has to travel in the messages.
 const OPENAI = { openai: { store: false, forceReasoning: true } }
-const ANTHROPIC = { anthropic: { structuredOutputMode: 'outputFormat' } }
-const THINKING = { anthropic: { ...ANTHROPIC.anthropic, thinking: { type: 'adaptive', display: 'summarized' } } }
+const ANTHROPIC = { structuredOutputMode: 'outputFormat' }
+const THINKING = {
+  on: { thinking: { type: 'enabled', budgetTokens: 4096 } },
+  auto: { thinking: { type: 'adaptive', display: 'summarized' } },
+}
 
 const PROVIDERS = {
   'ai/openai': (url, talk) => [openai(url).responses(talk.model), OPENAI],
   'ai/openai.chat': (url, talk) => [openai(url).chat(talk.model), OPENAI],
   'ai/anthropic': (url, talk) => [
     createAnthropic({ baseURL: `${url}/v1`, apiKey: 'unused' })(talk.model),
-    talk.wants_reasoning ? THINKING : ANTHROPIC,
+    { anthropic: { ...ANTHROPIC, ...THINKING[talk.reasoning] } },
   ],
   'ai/openai-compatible': (url, talk) => [
     createOpenAICompatible({
@@ -65,7 +68,7 @@ function requestOf(talk, messages) {
   if (talk.tools.length) {
     request.tools = Object.fromEntries(talk.tools.map((each) => [each.name, toolOf(each, talk)]))
   }
-  if (talk.wants_reasoning) request.reasoning = 'medium'
+  if (talk.reasoning) request.reasoning = 'medium'
   if (talk.wants_object) request.output = Output.object({ schema: Place })
   return request
 }

@@ -57,6 +57,22 @@ def plain_mime(mime: str) -> str:
     return _ALIASES.get(mime, mime)
 
 
+def named_mime(name: str | None) -> str:
+    """Bare base64 says nothing of what it is; its name may. PDF is what nearly everybody sends."""
+    ending = (name or "").lower().rpartition(".")[2] if name and "." in name else "pdf"
+    return _MIMES.get(ending, "application/octet-stream")
+
+
+_MIMES: Final = {
+    "pdf": "application/pdf",
+    "txt": "text/plain",
+    "md": "text/markdown",
+    "csv": "text/csv",
+    "html": "text/html",
+    "json": "application/json",
+}
+
+
 def image_mime(data: Data) -> str:
     """What the first bytes say the image is; what was declared where they say nothing."""
     return _sniffed(data.base64) or plain_mime(data.mime)

@@ -6,7 +6,15 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from gateway.dialects.base import Json
-from gateway.dialects.media import clean_base64, data_url, decoded_text, image_mime, plain_mime, read_data_url
+from gateway.dialects.media import (
+    clean_base64,
+    data_url,
+    decoded_text,
+    image_mime,
+    named_mime,
+    plain_mime,
+    read_data_url,
+)
 from gateway.dialects.openai.profiles import Profile
 from gateway.dialects.report import Report, refuse_part
 from gateway.errors import BadRequest, Unsupported
@@ -15,7 +23,6 @@ from gateway.wire.fields import Fields, fields_of
 
 _UPSTREAM: Final = "this upstream"
 _PDF: Final = "application/pdf"
-_BINARY: Final = "application/octet-stream"
 _TEXTS: Final = ("text", "input_text", "output_text")
 
 
@@ -109,7 +116,7 @@ def _read_file(part: Fields, cache: Json | None) -> rq.Part:
     if data.startswith("data:"):
         source = read_data_url(data, where)
     else:
-        source = rq.Data(_mime_of(name), clean_base64(data, where))
+        source = rq.Data(named_mime(name), clean_base64(data, where))
     if source.mime.startswith("text/") and (text := decoded_text(source)) is not None:
         return rq.Document(text=text, mime=source.mime, name=name, cache=cache, where=part.path)
     return rq.Document(source=source, mime=source.mime, name=name, cache=cache, where=part.path)
@@ -121,22 +128,6 @@ _READERS: Final[Mapping[str, Callable[[Fields, Json | None], rq.Part]]] = {
     "image_url": _read_image,
     "input_audio": _read_audio,
     "file": _read_file,
-}
-
-
-def _mime_of(name: str | None) -> str:
-    """Bare base64 says nothing of what it is; its name may. PDF is what nearly everybody sends."""
-    ending = (name or "").lower().rpartition(".")[2] if name and "." in name else "pdf"
-    return _MIMES.get(ending, _BINARY)
-
-
-_MIMES: Final = {
-    "pdf": _PDF,
-    "txt": "text/plain",
-    "md": "text/markdown",
-    "csv": "text/csv",
-    "html": "text/html",
-    "json": "application/json",
 }
 
 

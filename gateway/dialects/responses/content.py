@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+import orjson
+
 from gateway.dialects.base import Json
-from gateway.dialects.media import data_url, decoded_text, image_mime
-from gateway.dialects.report import refuse_part
+from gateway.dialects.media import clean_base64, data_url, decoded_text, image_mime
+from gateway.dialects.report import Report, refuse_part
 from gateway.neutral import request as rq
 
 _FILE_NAMES: Final = {"application/pdf": "document.pdf"}
@@ -34,14 +36,23 @@ def spell_content(part: rq.Part) -> Iterator[Json]:
             refuse_part(part, "this upstream")
 
 
-def spell_result(result: rq.ToolResult) -> str | list[Json]:
+def spell_result(result: rq.ToolResult, report: Report) -> str | list[Json]:
     """What a tool gave: a text, or a list as soon as there is more. The error flag becomes text (pitfall 81)."""
-    content = list(_inner(result.parts))
+    content = [spelled for part in result.parts for spelled in _given(part, report)]
     if result.is_error:
         content = _as_error(content)
     if all(part["type"] == "input_text" for part in content):
         return "\n".join(part["text"] for part in content)
     return content
+
+
+def _given(part: rq.Part, report: Report) -> Iterator[Json]:
+    """Part of a result; what only its vendor knows is JSON here (mapping.md §4.3)."""
+    if isinstance(part, rq.Opaque):
+        report.adapt(f"messages.{part.name}", "as_text")
+        yield _text(orjson.dumps(part.json).decode())
+    else:
+        yield from spell_content(part)
 
 
 def _as_error(content: list[Json]) -> list[Json]:
@@ -64,13 +75,18 @@ def _image(image: rq.Image) -> Json:
     source = image.source
     if isinstance(source, rq.FileRef):
         refuse_part(image, "this upstream")
-    url = source.url if isinstance(source, rq.Url) else data_url(rq.Data(image_mime(source), source.base64))
+    url = source.url if isinstance(source, rq.Url) else _clean_url(image, source, image_mime(source))
     return {"type": "input_image", "image_url": url, "detail": image.detail or "auto"}
+
+
+def _clean_url(part: rq.Part, data: rq.Data, mime: str) -> str:
+    """A data URL; other dialects' clients may break their base64 into lines."""
+    return data_url(rq.Data(mime, clean_base64(data.base64, part.where)))
 
 
 def _document(document: rq.Document) -> Iterator[Json]:
     """Text goes as text under its name, any other file as a file."""
-    heading = document.title or document.name
+    heading = "\n".join(words for words in (document.title or document.name, document.context) if words)
     if document.parts:
         yield from [_text(heading)] if heading else []
         yield from _inner(document.parts)
@@ -80,11 +96,15 @@ def _document(document: rq.Document) -> Iterator[Json]:
     if text is None and isinstance(source, rq.Data) and source.mime.startswith("text/"):
         text = decoded_text(source)
     if text is not None:
-        yield _text(f"{heading}\n{text}" if heading else text)
-    elif isinstance(source, rq.Url):
+        if about := "\n".join(words for words in (heading, text) if words):
+            yield _text(about)
+        return
+    if document.context:
+        yield _text(document.context)
+    if isinstance(source, rq.Url):
         yield {"type": "input_file", "file_url": source.url}
     elif isinstance(source, rq.Data):
         name = document.name or document.title or _FILE_NAMES.get(source.mime, "document")
-        yield {"type": "input_file", "filename": name, "file_data": data_url(source)}
+        yield {"type": "input_file", "filename": name, "file_data": _clean_url(document, source, source.mime)}
     else:
         refuse_part(document, "this upstream")

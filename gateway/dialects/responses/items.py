@@ -63,7 +63,7 @@ class Conversation:
         elif role == "user":
             self._user(item.path, *parts)
         elif self.turns:
-            self.turns.append(rq.Turn(rq.Role.SYSTEM, parts, where=item.path))
+            self.turns.append(rq.Turn(rq.Role.SYSTEM, tuple(_texts(parts)), where=item.path))
         else:
             self.system.extend(_texts(parts))
 
@@ -94,6 +94,7 @@ class Conversation:
             self.unknown |= unknown
         elif kind == "agent_message":
             self._user(item.path, *_agents_text(item))
+            self.unknown |= {f"input.{name}": value for name, value in item.rest().items()}
         else:  # the history of hosted tools, and what is newer than this gateway
             self.unknown[f"input.{kind[:64]}"] = True
 

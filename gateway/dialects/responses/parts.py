@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-from gateway.dialects.media import plain_mime, read_data_url
+from gateway.dialects.media import clean_base64, named_mime, plain_mime, read_data_url
 from gateway.errors import BadRequest
 from gateway.neutral import request as rq
 from gateway.wire.fields import Fields, fields_of
@@ -72,7 +72,11 @@ def _read_file(part: Fields) -> rq.Part:
         return rq.Document(rq.Url(url), name=name, cache=cache, where=part.path)
     if data is None:
         inner.refuse("file_data", "expected a data URL, or one of file_id and file_url beside it")
-    source = read_data_url(data, inner.at("file_data"))
+    where = inner.at("file_data")
+    if data.startswith("data:"):
+        source = read_data_url(data, where)
+    else:
+        source = rq.Data(named_mime(name), clean_base64(data, where))
     return rq.Document(source, plain_mime(source.mime), name, cache=cache, where=part.path)
 
 

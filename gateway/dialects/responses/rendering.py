@@ -16,14 +16,15 @@ from gateway.dialects.sealing import NONE
 from gateway.dialects.tools import (
     CallableTool,
     ToolNames,
+    allowed_tools,
     callable_tools,
     chosen_tool,
     drop_choice,
-    history_calls,
+    lists_only,
     object_schema,
     spell_id,
 )
-from gateway.dialects.turns import tidy
+from gateway.dialects.turns import instructions, tidy
 from gateway.neutral import request as rq
 from gateway.neutral.restoring import Restoration
 
@@ -81,9 +82,7 @@ def render(request: rq.Request, model: str, options: Options) -> Outbound:
         report.refuse("n", why="several answers can't be translated; ask for one")
     profile, names = PROFILES[options.profile], ToolNames(request, 64)
     body: Json = {"model": model}
-    if request.system:
-        body["instructions"] = "\n\n".join(text.text for text in request.system)
-    body["input"] = list(_Input(request, options, names, report).items())
+    body |= _conversation(request, options, names, report)
     body |= _limits(request, report) | _tools(request, names, report) | _text(request)
     body |= _thinking(request, options, profile, report)
     body["store"] = False
@@ -95,6 +94,16 @@ def render(request: rq.Request, model: str, options: Options) -> Outbound:
     report.drop_caching()
     report.drop_citing()
     return Outbound(body, PATH, {}, report.dropped, report.adapted, Restoration(names.restored))
+
+
+def _conversation(request: rq.Request, options: Options, names: ToolNames, report: Report) -> Json:
+    """Instructions and items. Without items, which this API refuses, the instructions are the first, as in a chat."""
+    items = list(_Input(request, options, names, report).items())
+    text = "\n\n".join(text.text for text in instructions(request, "native"))
+    if items:
+        return {"instructions": text, "input": items} if text else {"input": items}
+    role = PROFILES[options.profile].instructions_role if text else "user"
+    return {"input": [{"type": "message", "role": role, "content": text}]}
 
 
 def _limits(request: rq.Request, report: Report) -> Json:
@@ -112,7 +121,9 @@ def _identity(request: rq.Request, report: Report) -> Json:
     if request.cache_key is not None:
         body["prompt_cache_key"] = request.cache_key
     if request.service_tier is not None:
-        body["service_tier"] = _TIERS.get(request.service_tier, request.service_tier)
+        body["service_tier"] = tier = _TIERS.get(request.service_tier, request.service_tier)
+        if tier != request.service_tier:
+            report.adapt("service_tier", tier)
     if request.metadata is not None:
         body["metadata"] = request.metadata
     return body
@@ -188,15 +199,16 @@ class _Input:
     """The conversation as input items, in their order (mapping.md §4.2)."""
 
     def __init__(self, request: rq.Request, options: Options, names: ToolNames, report: Report) -> None:
-        self._request = request
         self._options = options
         self._names = names
         self._report = report
-        self._kinds = {call.id: call.kind for call in history_calls(request)}
+        self._turns = tidy(request, report, "native")
+        calls = (part for turn in self._turns for part in turn.parts if isinstance(part, rq.ToolCall))
+        self._kinds = {call.id: call.kind for call in calls}
 
     def items(self) -> Iterator[Json]:
         role = PROFILES[self._options.profile].instructions_role
-        for turn in tidy(self._request, self._report, "native"):
+        for turn in self._turns:
             match turn.role:
                 case rq.Role.ASSISTANT:
                     yield from self._assistant(turn)
@@ -224,7 +236,7 @@ class _Input:
 
     def _result(self, result: rq.ToolResult) -> Json:
         kind = "custom_tool_call_output" if self._kinds.get(result.call_id) == "custom" else "function_call_output"
-        return {"type": kind, "call_id": _call_id(result.call_id), "output": spell_result(result)}
+        return {"type": kind, "call_id": _call_id(result.call_id), "output": spell_result(result, self._report)}
 
     def _assistant(self, turn: rq.Turn) -> Iterator[Json]:
         """Neighbouring texts are one message; whatever else the model did keeps its place among them."""
@@ -248,6 +260,8 @@ class _Input:
                     yield item
                 else:
                     self._report.drop_name("messages.reasoning", where=part.where)
+            case rq.Opaque():  # what a vendor's own tools said and did means nothing elsewhere
+                self._report.drop_name(f"messages.{part.name}", where=part.where)
             case _:
                 refuse_part(part, "this upstream")
 
@@ -255,7 +269,7 @@ class _Input:
         head = {"call_id": _call_id(call.id), "name": self._names.spell(call.name, call.namespace)}
         if call.kind == "custom":
             return {"type": "custom_tool_call", **head, "input": call.arguments}
-        return {"type": "function_call", **head, "arguments": call.arguments or "{}"}
+        return {"type": "function_call", **head, "arguments": call.arguments if call.arguments.strip() else "{}"}
 
 
 def _said(part: rq.Text | rq.Refusal) -> Iterator[Json]:
@@ -281,13 +295,15 @@ def _call_id(id_: str) -> str:
 
 def _tools(request: rq.Request, names: ToolNames, report: Report) -> Json:
     """mapping.md §5.1, §5.3. Without tools, no choice either."""
-    tools = callable_tools(request, report)
+    tools, choice = callable_tools(request, report), request.tool_choice
+    if not lists_only(choice, tools):
+        tools, choice = allowed_tools(tools, choice, report)
     if not tools:
         drop_choice(request, report)
         return {}
     body: Json = {"tools": [_declare(tool, names) for tool in tools]}
-    if request.tool_choice is not None:
-        body["tool_choice"] = _choose(request.tool_choice, tools, names)
+    if choice is not None:
+        body["tool_choice"] = _choose(choice, tools, names)
     if request.parallel_tools is not None:
         body["parallel_tool_calls"] = request.parallel_tools
     return body

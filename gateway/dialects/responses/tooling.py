@@ -57,6 +57,8 @@ def read_choice(body: Fields) -> rq.ToolChoice | None:
     if kind == "allowed_tools":
         is_required = fields.choice("mode", ("auto", "required")) == "required"
         names = fields.each("tools", lambda tool: _name_of(tool, tool.need_string("type")))
+        if not names:
+            fields.refuse("tools", "expected a non-empty array")
         return rq.ToolChoice(rq.ChoiceMode.ALLOWED, names, is_required)
     return rq.ToolChoice(rq.ChoiceMode.NAMED, (_name_of(fields, kind),))
 

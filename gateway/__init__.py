@@ -1,1 +1,1 @@
-"""Triglot: one streaming endpoint, three dialects."""
+"""Triglot: one streaming endpoint, four dialects of three vendors."""

@@ -32,8 +32,8 @@ _OWN: Final = "response."
 _FAILED: Final = ("failed", "cancelled")
 _CALL_FIELDS: Final[Mapping[str, str]] = {"function_call": "arguments", "custom_tool_call": "input"}
 _CALL_KINDS: Final[Mapping[str, str]] = {"function_call": "function", "custom_tool_call": "custom"}
-_MAX_PARTS: Final = 100_000
-"""Items, and parts of items, of one answer before its upstream counts as broken."""
+_PART_COST: Final = 64
+"""What an item, or a part of one, counts against the size of an event: an answer of more than that much is broken."""
 _PARAGRAPH: Final = "\n\n"
 """Between the parts of a summary."""
 
@@ -71,6 +71,7 @@ class Decoder(StreamDecoder):
     def __init__(self, options: Options, max_event: int = sse.MAX_EVENT) -> None:
         super().__init__(max_event)
         self._origin = options.profile
+        self._room = max_event
         self._has_started = False
         self._has_refusal = False
         self._keys: dict[str, int] = {}
@@ -112,7 +113,7 @@ class Decoder(StreamDecoder):
         response = body["response"]
         if response.get("error") or response.get("status") in _FAILED:
             raise error_in(response)
-        if not self._keys and not self._told:
+        if not self._keys:
             for index, item in enumerate(response.get("output") or ()):
                 yield from self._item_done({"output_index": index, "item": item})
         if usage := response.get("usage"):
@@ -199,7 +200,7 @@ class Decoder(StreamDecoder):
         place = (f"citation {index}", key, number)
         if place in self._told:
             return
-        self._told[place] = _Told()
+        self._told_of(place)
         url, title = text(annotation.get("url")), text(annotation.get("title"))
         yield pc.CitationPiece(writable(annotation), "responses", key, url, title)
 
@@ -313,22 +314,29 @@ class Decoder(StreamDecoder):
         key = body.get("output_index")
         if type(key) is not int:
             key = self._keys.get(name, len(self._keys))
-        self._keys.setdefault(name, key)
-        if len(self._keys) + len(self._told) > _MAX_PARTS:
-            raise Malformed(f"more than {_MAX_PARTS} items and parts in one answer")
+        if name not in self._keys:
+            self._hold(len(name))
+            self._keys[name] = key
         return key
 
     def _add(self, field: str, key: int, index: Any, delta: str) -> None:
-        place = (field, key, _index(index))
-        told = self._told.get(place)
-        if told is None:
-            told = self._told[place] = _Told()
-        told.add(delta)
+        self._told_of((field, key, _index(index))).add(delta)
 
     def _rest(self, field: str, key: int, index: int, whole: str) -> str:
-        if not whole:
-            return ""
-        return self._told.setdefault((field, key, index), _Told()).rest(whole)
+        return self._told_of((field, key, index)).rest(whole) if whole else ""
+
+    def _told_of(self, place: tuple[str, int, int]) -> _Told:
+        told = self._told.get(place)
+        if told is None:
+            self._hold(0)
+            told = self._told[place] = _Told()
+        return told
+
+    def _hold(self, characters: int) -> None:
+        """Counts what has to be remembered, so that a hostile upstream can't fill the memory."""
+        self._room -= characters + _PART_COST
+        if self._room < 0:
+            raise Malformed("more items, and parts of items, than an answer may have")
 
     # -- ends --------------------------------------------------------------------------------------------------------
 

@@ -49,7 +49,7 @@ stderr = Console(stderr=True)
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="triglot", prog_name="triglot")
 def main() -> None:
-    """Triglot: one streaming endpoint for OpenAI, Anthropic and Truss clients, on upstreams of any of their dialects."""
+    """Triglot: one streaming endpoint for OpenAI, Anthropic and Truss clients, on upstreams of any of them."""
 
 
 @main.command()

@@ -22,6 +22,7 @@ from gateway.neutral import request as rq
 from gateway.neutral.events import BlockKind, Reason
 from gateway.wire import sse
 
+_PROMPT: Final = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 _DECODED_REASONS: Final[Mapping[str, Reason]] = {
     "end_turn": Reason.STOP,
     "max_tokens": Reason.LENGTH,
@@ -98,7 +99,7 @@ class Decoder(StreamDecoder):
             return
         self._has_started = True
         message = body["message"]
-        usage = self._learn(used) if (used := message.get("usage")) else None
+        usage = self._learn(used) if (used := _counted(message.get("usage") or {})) else None
         yield ev.Start(message.get("id"), message.get("model"), usage=usage, origin=self._origin)
 
     def _block_start(self, body: Json) -> Iterator[pc.Piece]:
@@ -224,6 +225,13 @@ class Decoder(StreamDecoder):
         return load_usage(self._usage)
 
 
+def _counted(usage: Json) -> Json:
+    """Counts at the start, which some servers only fill with zeros; no prompt has none (mapping.md §11)."""
+    if any(usage.get(name) for name in _PROMPT):
+        return usage if usage.get("output_tokens") else {n: value for n, value in usage.items() if n != "output_tokens"}
+    return {name: value for name, value in usage.items() if value and name not in _PROMPT}
+
+
 def _cite(index: int, citation: Json) -> pc.CitationPiece:
     """Only what was found on the web has an address that means something elsewhere (mapping.md §10)."""
     held = writable(citation)
@@ -243,12 +251,10 @@ def _load_finish(stop: Json) -> ev.Finish:
 
 def load_usage(usage: Json) -> ev.Usage:
     """mapping.md §7.2: the whole prompt is the sum of three disjoint counters."""
-    plain, write, read = (
-        count(usage.get(name)) for name in ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
-    )
+    plain, write, read = (count(usage.get(name)) for name in _PROMPT)
     details = usage.get("output_tokens_details") or {}
     return ev.Usage(
-        input=None if plain is None else plain + (write or 0) + (read or 0),
+        input=None if plain is write is read is None else (plain or 0) + (write or 0) + (read or 0),
         output=count(usage.get("output_tokens")),
         cache_read=read,
         cache_write=write,

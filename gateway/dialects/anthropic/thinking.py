@@ -53,6 +53,8 @@ def think(request: Request, features: Features, max_tokens: int, hindrance: str,
     wish = request.reasoning
     if wish is None:
         return {}
+    if request.hides_reasoning:  # what nobody is shown needs no text, and can come back as it was only without
+        wish = replace(wish, visible="omit")
     if features.thinking == "none":
         return _nothing(wish, report)
     if hindrance and wants_thinking(request):

@@ -41,6 +41,9 @@ _FAILED_REASONS: Final[Mapping[str, Kind]] = {
     "insufficient_system_resource": Kind.OVERLOADED,
 }
 _REASONING_FIELDS: Final = ("reasoning_content", "reasoning")
+_TEXTS: Final = ("content", "annotations")
+_THOUGHTS: Final = (*_REASONING_FIELDS, "reasoning_details")
+_CALLS: Final = ("tool_calls", "function_call")
 _PLAIN: Final = frozenset({"role", "content"})
 
 
@@ -54,9 +57,13 @@ class Decoder(StreamDecoder):
         self._origin = options.profile
         self._tags = ThinkTags() if profile_of(options).think_tags else None
         self._has_started = False
-        self._has_content = False
+        self._early_usage: Json = {}
+        self._has_text = False
+        self._has_calls = False
+        self._has_thoughts = False
         self._has_refusal = False
         self._is_finished = False
+        self._has_blank_reason = False
         self._is_text = False
 
     def read(self, frame: sse.Frame) -> list[pc.Piece]:
@@ -68,39 +75,52 @@ class Decoder(StreamDecoder):
             raise upstream_error(Kind.UPSTREAM, refusals.from_json(chunk).message or "the upstream sent an error event")
         return list(self.chunk(chunk))
 
+    @property
+    def _has_content(self) -> bool:
+        return self._has_text or self._has_refusal or self._has_calls
+
     def chunk(self, chunk: Json) -> Iterator[pc.Piece]:
         """What one chunk, or one whole completion, means: content, then finish, then usage (pitfall 133)."""
         choice, usage = _first_choice(chunk.get("choices")), chunk.get("usage")
         if choice is not None:
             if not self._has_started:
-                yield self._start(chunk)
+                yield from self._start(chunk)
             yield from self._delta(choice.get("delta") or self._whole(choice))
             yield from self._finish(choice)
             usage = usage or choice.get("usage")  # Kimi counts in the choice
         if isinstance(usage, dict) and self._has_started:
             yield load_usage(usage)
+        elif isinstance(usage, dict):
+            self._early_usage = usage
 
-    def _start(self, chunk: Json) -> ev.Start:
+    def _start(self, chunk: Json) -> Iterator[pc.Piece]:
         self._has_started = True
         id_, model = _str(chunk.get("id")), _str(chunk.get("model"))
-        return ev.Start(id_, model, count(chunk.get("created")), origin=self._origin)
+        yield ev.Start(id_, model, count(chunk.get("created")), origin=self._origin)
+        if self._early_usage:
+            yield load_usage(self._early_usage)
 
     def _whole(self, choice: Json) -> Json:
-        """A message where there should be a delta, unless it repeats what came in deltas."""
-        message = None if self._has_content else choice.get("message")
-        return message or {}
+        """A message where there should be a delta, but for what of it came in deltas."""
+        told = {
+            *(_TEXTS if self._has_text else ()),
+            *(_THOUGHTS if self._has_thoughts else ()),
+            *(_CALLS if self._has_calls else ()),
+            *(("refusal",) if self._has_refusal else ()),
+        }
+        return {name: value for name, value in (choice.get("message") or {}).items() if name not in told}
 
     def _delta(self, delta: Json) -> Iterator[pc.Piece]:
         content = delta.get("content")
         if content and type(content) is str and self._tags is None and delta.keys() <= _PLAIN:
-            self._has_content = self._is_text = True
+            self._has_text = self._is_text = True
             yield pc.ContentPiece(BlockKind.TEXT, content)  # nearly every token goes this way
             return
         yield from self._reasoning(delta)
         if content:
             yield from self._content(content)
         if refusal := delta.get("refusal"):
-            self._has_content = self._has_refusal = True
+            self._has_refusal = True
             yield from self._held()
             yield pc.ContentPiece(BlockKind.REFUSAL, text(refusal))
         if notes := delta.get("annotations"):
@@ -118,7 +138,7 @@ class Decoder(StreamDecoder):
         fields = () if is_apart else _REASONING_FIELDS
         plain = next((found for name in fields if (found := _str(delta.get(name)))), "")
         if plain:
-            self._is_text = False
+            self._is_text, self._has_thoughts = False, True
             yield pc.ContentPiece(BlockKind.REASONING, plain)
         for detail in details:
             yield from self._detail(detail, has_text=bool(plain))
@@ -126,7 +146,7 @@ class Decoder(StreamDecoder):
     def _detail(self, detail: Json, *, has_text: bool) -> Iterator[pc.Piece]:
         summary = text(detail.get("summary"))
         if (thought := text(detail.get("text")) or summary) and not has_text:
-            self._is_text = False
+            self._is_text, self._has_thoughts = False, True
             yield pc.ContentPiece(BlockKind.REASONING, thought, is_summary=bool(summary))
         if signature := text(detail.get("signature")):
             yield pc.SignaturePiece(self._seal(signature, detail))
@@ -148,7 +168,7 @@ class Decoder(StreamDecoder):
                 elif words := _joined([part]):
                     yield from self._content(words)
             return
-        self._has_content = self._is_text = True
+        self._has_text = self._is_text = True
         if self._tags is None:
             yield pc.ContentPiece(BlockKind.TEXT, content)
         else:
@@ -167,7 +187,7 @@ class Decoder(StreamDecoder):
             yield pc.CitationPiece(note, "openai", url=text(inner.get("url")), title=text(inner.get("title")))
 
     def _calls(self, delta: Json) -> Iterator[pc.Piece]:
-        self._has_content = True
+        self._has_calls = True
         yield from self._held()
         for position, call in enumerate(delta.get("tool_calls") or ()):
             yield _tool_piece(call, position)
@@ -176,7 +196,8 @@ class Decoder(StreamDecoder):
 
     def _finish(self, choice: Json) -> Iterator[pc.Piece]:
         raw = choice.get("finish_reason")
-        if raw is None or self._is_finished:
+        if not raw or self._is_finished:  # a blank reason comes with every chunk of some servers
+            self._has_blank_reason = self._has_blank_reason or raw == ""
             return
         if raw in _FAILED_REASONS:
             raise upstream_error(_FAILED_REASONS[raw], f"the upstream gave up: finish_reason {raw}")
@@ -201,8 +222,14 @@ class Decoder(StreamDecoder):
             raise Malformed("the upstream ended its stream without any content")
         if not self._is_finished:
             yield from self._held()
-            yield ev.Finish(Reason.STOP, is_inferred=True)
+            yield ev.Finish(Reason.STOP, raw="" if self._has_blank_reason else None, is_inferred=True)
         yield ev.End()
+
+    def whole(self, body: Json) -> Iterator[pc.Piece]:
+        """What a whole completion means, whose reason may be blank."""
+        yield from self.chunk(body)
+        if self._has_blank_reason:
+            yield ev.Finish(Reason.STOP, raw="")
 
     def tell(self, error: GatewayError) -> bytes:
         return error_frame(error)
@@ -220,7 +247,7 @@ def load(body: Any, options: Options) -> list[pc.Piece]:
     raise_error_in(body)
     decoder = Decoder(options)
     try:
-        pieces = list(decoder.chunk(body))
+        pieces = list(decoder.whole(body))
     except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
         raise Malformed(f"not a chat completion: {type(error).__name__}") from error
     if not any(isinstance(piece, ev.Finish) for piece in pieces):

@@ -19,6 +19,8 @@ FORMATS: Final[Mapping[str, str]] = {"anthropic": "anthropic-claude-v1"}
 FORMATS_READ: Final[Mapping[str, str]] = {theirs: ours for ours, theirs in FORMATS.items()}
 UNNAMED: Final = "openrouter-details"
 """The format of a seal in `reasoning_details` that names none."""
+_ELSEWHERE: Final = ("openai-encrypted",)
+"""Formats that no chat server reads: an item of reasoning goes back to the API that has items."""
 _EFFORTS: Final[tuple[Effort, ...]] = get_args(Effort)
 _DEFAULT_EFFORT: Final = "medium"
 _BUDGETS: Final = ((2048, "low"), (12288, "medium"))
@@ -209,7 +211,7 @@ def read_reasoning(message: Fields, sealer: Sealer) -> Iterator[rq.Reasoning | r
     if len(sealed) != 1 and plain:
         yield rq.Reasoning(plain, where=where)
     for thought in thoughts:
-        if isinstance(thought, rq.RedactedReasoning) or (len(sealed) == 1 and not plain):
+        if isinstance(thought, rq.RedactedReasoning) or not plain:
             yield thought
         elif len(sealed) == 1:
             yield replace(thought, text=plain)
@@ -284,7 +286,7 @@ def _fits(seal: rq.OpaqueValue | None, origin: str, *, takes_seals: bool) -> boo
     """Bare text fits anyone: nobody knows whose it is. A seal fits its maker, if that one reads seals at all."""
     if seal is None:
         return True
-    return seal.origin in ("", origin) and (seal.format == NONE or takes_seals)
+    return seal.origin in ("", origin) and (seal.format == NONE or (takes_seals and seal.format not in _ELSEWHERE))
 
 
 def _detail(thought: rq.Reasoning | rq.RedactedReasoning, index: int) -> Json:

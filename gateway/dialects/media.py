@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from typing import Final
 from urllib.parse import unquote_to_bytes
@@ -82,14 +81,14 @@ def decoded_text(data: Data) -> str | None:
     """The text in base64 data, None where it isn't UTF-8."""
     try:
         return base64.b64decode(data.base64).decode()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # neither base64, nor ASCII, nor UTF-8
         return None
 
 
 def _sniffed(encoded: str) -> str:
     try:
         begin = base64.b64decode(encoded[:32])
-    except binascii.Error:
+    except ValueError:
         return ""
     if begin[:4] == b"RIFF" and begin[8:12] == b"WEBP":
         return "image/webp"

@@ -65,3 +65,10 @@ def test_the_first_bytes_decide_what_an_image_is(begin: bytes, mime: str) -> Non
 def test_text_files_are_read() -> None:
     assert decoded_text(Data("text/plain", base64.b64encode("ü".encode()).decode())) == "ü"
     assert decoded_text(Data("text/plain", base64.b64encode(b"\xff").decode())) is None
+
+
+@pytest.mark.parametrize("data", ["\x80", "ü" * 40, "A", "=", ""])
+def test_data_that_is_no_base64_is_no_known_image_and_no_text(data: str) -> None:
+    """Also what isn't even ASCII: the declared type stands, and nothing breaks."""
+    assert image_mime(Data("image/png", data)) == "image/png"
+    assert decoded_text(Data("text/plain", data)) in (None, "")

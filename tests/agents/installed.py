@@ -16,6 +16,8 @@ from typing import Final
 
 import pytest
 
+from tests.conformance.node_clients import Unavailable, environment, require_node
+
 HERE: Final = Path(__file__).parent
 INSTALL_S: Final = 900.0
 """The agents are 400 MB, the Python packages 200 MB: the first time takes some minutes, later ones nothing."""
@@ -24,8 +26,10 @@ INSTALL_S: Final = 900.0
 @cache
 def node_program(name: str) -> Path:
     """A program of `node/package.json`. Skips the test, with the reason, where it can't be had."""
-    if shutil.which("npm") is None:
-        pytest.skip("needs Node.js with npm")
+    try:
+        require_node()
+    except Unavailable as missing:
+        pytest.skip(str(missing))
     program = _installed("node", "node/package-lock.json", _install_node) / "node_modules" / ".bin" / name
     _run([str(program), "--version"], f"{name} does not run here")
     return program
@@ -78,7 +82,14 @@ def _run(command: Sequence[str], otherwise: str, cwd: Path | None = None) -> Non
     """Runs a command, or skips the test with the reason."""
     try:
         ended = subprocess.run(
-            command, cwd=cwd, capture_output=True, text=True, errors="replace", timeout=INSTALL_S, check=False
+            command,
+            cwd=cwd,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=INSTALL_S,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         pytest.skip(f"{otherwise}: {error}")

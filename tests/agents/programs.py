@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any, Final
 import orjson
 
 from tests.agents.installed import node_program
+from tests.conformance.node_clients import environment
 
 RUN_S: Final = 120.0
 KEY: Final = "a-clients-key"
@@ -41,7 +41,7 @@ class Ran:
         return [line for line in self.lines if line.get("type") == kind]
 
 
-def claude_code(url: str, prompt: str, folder: Path, model: str = "demo", **environment: str) -> Ran:
+def claude_code(url: str, prompt: str, folder: Path, model: str = "demo", **more: str) -> Ran:
     """`claude -p` in a folder, every tool allowed and all of them declared from the start."""
     arguments = ["-p", prompt, "--model", model, "--output-format", "stream-json", "--verbose"]
     variables = {
@@ -50,7 +50,7 @@ def claude_code(url: str, prompt: str, folder: Path, model: str = "demo", **envi
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
         "ENABLE_TOOL_SEARCH": "false",
         "IS_SANDBOX": "1",  # as root it asks for this before it skips its questions
-        **environment,
+        **more,
     }
     return _run([str(node_program("claude")), *arguments, "--dangerously-skip-permissions"], variables, folder)
 
@@ -73,11 +73,11 @@ def _home(folder: Path) -> Path:
 
 def _run(command: Sequence[str], variables: Mapping[str, str], folder: Path) -> Ran:
     folder.mkdir(exist_ok=True)
-    environment = {"PATH": os.environ["PATH"], "HOME": str(_home(folder)), **variables}
+    variables = {"PATH": environment()["PATH"], "HOME": str(_home(folder)), **variables}
     ended = subprocess.run(
         command,
         cwd=folder,
-        env=environment,
+        env=variables,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         timeout=RUN_S,

@@ -38,9 +38,8 @@ What clients have to be told beside the base URL:
 
 - The gateway keeps no answers, so clients of `responses` say `store: false` and ask for `reasoning.encrypted_content`.
   `ai` does the latter by itself; without `store: false` it sends references to stored items, which the gateway refuses.
-- Providers of `ai` look up what a model can do by its name. For names they don't know: `forceReasoning: true` for
-  @ai-sdk/openai, `structuredOutputMode: 'outputFormat'` for @ai-sdk/anthropic, and for @ai-sdk/openai-compatible
-  `includeUsage` and `supportsStructuredOutputs`.
+- @ai-sdk/openai looks up by its name whether a model reasons: `forceReasoning: true` where it doesn't know the name.
+  @ai-sdk/openai-compatible needs `includeUsage` and `supportsStructuredOutputs`.
 """
 
 

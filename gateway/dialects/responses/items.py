@@ -87,7 +87,10 @@ class Conversation:
             item.refuse("type", "expected the type of an item, or a role")
         if kind == "item_reference":
             where = item.at("id")
-            raise Unsupported(f"{where}: this gateway stores no items; send the item itself", param=where)
+            raise Unsupported(
+                f"{where}: this gateway stores no items; send the item itself, as clients do with `store: false`",
+                param=where,
+            )
         if kind == "additional_tools":
             tools, unknown = read_tools(item)
             self.tools.extend(tools)

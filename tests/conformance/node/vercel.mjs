@@ -8,10 +8,9 @@ import { Output, generateText, isStepCount, jsonSchema, streamText, tool } from 
 
 import { MAX_TOKENS, Place, hasLeft, hear, newHeard, resultOf, schemaOf, troubleOf } from './heard.mjs'
 
-// Model names here are not known to the providers, so what they would look up is told: that it reasons, and how it is
-// asked for an object. Nothing is stored, so reasoning has to travel in the messages.
+// Model names here are not known to the provider, so it is told what it would look up: that the model reasons. Nothing is
+// stored, so everything has to travel in the messages.
 const OPENAI = { openai: { store: false, forceReasoning: true } }
-const ANTHROPIC = { structuredOutputMode: 'outputFormat' }
 const THINKING = {
   on: { thinking: { type: 'enabled', budgetTokens: 4096 } },
   auto: { thinking: { type: 'adaptive', display: 'summarized' } },
@@ -22,7 +21,7 @@ const PROVIDERS = {
   'ai/openai.chat': (url, talk) => [openai(url).chat(talk.model), OPENAI],
   'ai/anthropic': (url, talk) => [
     createAnthropic({ baseURL: `${url}/v1`, apiKey: 'unused' })(talk.model),
-    { anthropic: { ...ANTHROPIC, ...THINKING[talk.reasoning] } },
+    talk.reasoning ? { anthropic: THINKING[talk.reasoning] } : {},
   ],
   'ai/openai-compatible': (url, talk) => [
     createOpenAICompatible({

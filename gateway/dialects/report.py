@@ -62,19 +62,25 @@ class Report:
     def _drop_from_parts(self) -> None:
         for part in (*self._request.system, *self._request.parts()):
             if getattr(part, "citations", ()):
-                self.drop_name("citations", where=part.where)
+                self._drop_mark("citations", part.where)
 
     def drop_caching(self) -> None:
         """Names, once, what the client wanted cached, for upstreams that have no word for it."""
         marked = (self._request, *self._request.system, *self._request.parts(), *self._request.tools)
-        if any(getattr(part, "cache", None) is not None for part in marked):
-            self.drop_name("cache_control")
+        first = next((part for part in marked if getattr(part, "cache", None) is not None), None)
+        if first is not None:
+            self._drop_mark("cache_control", getattr(first, "where", ""))
 
     def drop_citing(self) -> None:
         """Names the wish to have documents cited, for upstreams that have no word for it."""
         for part in self._request.parts():
             if isinstance(part, Document | SearchResult) and part.is_cited:
-                self.drop_name("citations", where=part.where)
+                self._drop_mark("citations", part.where)
+
+    def _drop_mark(self, name: str, where: str) -> None:
+        """Something that stands beside the content of a part, which is at `where`."""
+        named = self._named(name)
+        self._drop(named, f"{where}.{named}" if where else "")
 
     def drop_strictness(self) -> None:
         """Names the promise that calls follow their schema exactly, for upstreams that can't give it."""

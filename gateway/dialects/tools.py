@@ -209,7 +209,8 @@ def drop_choice(request: Request, report: Report) -> None:
     choice = request.tool_choice
     if choice is not None and (choice.is_required or choice.mode in (ChoiceMode.NAMED, ChoiceMode.REQUIRED)):
         report.refuse("tool_choice", why="demands a tool, but there are no tools")
-    report.drop("tool_choice")
+    if choice is not None and choice.mode is not ChoiceMode.NONE:  # which is what happens anyway
+        report.drop("tool_choice")
 
 
 # -- arguments -------------------------------------------------------------------------------------------------------

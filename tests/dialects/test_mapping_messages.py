@@ -66,7 +66,15 @@ def test_the_vendors_own_types_accept_every_translation(client: str, upstream: s
 @pytest.mark.parametrize(("client", "upstream"), PAIRS)
 def test_reports_name_what_the_client_sent(client: str, upstream: str) -> None:
     """mapping.md §3: names are the client's own, apart from the table's words for what is inside of messages."""
-    inside = {"cache_control", "citations", "detail", "thinking", "tool_calls"}
+    inside = {
+        "annotations",
+        "cache_control",
+        "citations",
+        "detail",
+        "prompt_cache_breakpoint",
+        "thinking",
+        "tool_calls",
+    }
     made_up = {"max_tokens", "max_output_tokens", "tools"}
     for body, outbound in zip(SEEDS[client], translations(client, upstream), strict=True):
         names = {name.partition("=")[0].partition(".")[0] for name in (*outbound.dropped, *outbound.adapted)}
@@ -159,6 +167,16 @@ def test_an_agents_words_in_a_field_that_nobody_knows_are_named() -> None:
     assert render(request, "openai").dropped == ("input.note",)
 
 
+def test_two_messages_of_the_assistant_do_not_run_together() -> None:
+    """mapping.md §4.2: a responses client's comment and answer are one chat message, but not one word."""
+    said = [{"role": "assistant", "content": text} for text in ("I'll look.", "It rains.")]
+    body = carried("responses", response(input=[USER, *said, USER]), "openai").body
+    assert body["messages"][1] == {"role": "assistant", "content": "I'll look.\n\nIt rains."}
+    blocks = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    body = carried("anthropic", message(messages=[USER, {"role": "assistant", "content": blocks}, USER]), "openai").body
+    assert body["messages"][1]["content"] == "ab"
+
+
 # -- §4.3 --------------------------------------------------------------------------------------------------------------
 
 
@@ -214,7 +232,7 @@ def test_documents_to_be_cited_are_named() -> None:
     assert carried("anthropic", body, "responses").dropped == ("citations",)
     with pytest.raises(Unsupported) as caught:
         render(replace(parse("anthropic", body), is_strict=True), "responses")
-    assert caught.value.param == "messages.0.content.0"
+    assert caught.value.param == "messages.0.content.0.citations"
 
 
 def test_base64_goes_out_as_one_line() -> None:
@@ -235,6 +253,42 @@ def test_a_file_that_is_no_base64_is_refused_at_its_path() -> None:
     part = {"type": "input_file", "file_data": "!", "filename": "a.pdf"}
     error = refusal("responses", response(input=[user(part)]), "openai")
     assert (error.kind, error.param) == (Kind.INVALID_REQUEST, "input.0.content.0.file_data")
+
+
+@pytest.mark.parametrize(
+    ("client", "body", "name", "where"),
+    [
+        (
+            "anthropic",
+            message(messages=[user({"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}})]),
+            "cache_control",
+            "messages.0.content.0.",
+        ),
+        ("anthropic", message(cache_control={"type": "ephemeral"}), "cache_control", ""),
+        (
+            "responses",
+            response(
+                input=[user({"type": "input_text", "text": "a", "prompt_cache_breakpoint": {"mode": "explicit"}})]
+            ),
+            "prompt_cache_breakpoint",
+            "input.0.content.0.",
+        ),
+    ],
+)
+def test_a_mark_of_the_cache_goes_by_the_clients_word_for_it(client: str, body: Json, name: str, where: str) -> None:
+    """mapping.md §3.2: one entry; a strict client hears where the first one is."""
+    request = parse(client, body)
+    assert render(request, "openai").dropped == (name,)
+    with pytest.raises(Unsupported) as caught:
+        render(replace(request, is_strict=True), "openai")
+    assert caught.value.param == f"{where}{name}"
+
+
+def test_a_choice_of_no_tool_is_kept_where_there_is_none() -> None:
+    """mapping.md §5.3: nothing is lost, so that a strict client is served."""
+    for upstream in ("anthropic", "responses", "truss"):
+        request = replace(parse("openai", chat(tool_choice="none", max_tokens=9)), is_strict=True)
+        assert render(request, upstream).dropped == ()
 
 
 # -- §5 ----------------------------------------------------------------------------------------------------------------

@@ -148,16 +148,20 @@ class _Writer:
         self._report.drop_name(f"messages.{part.name}", where=part.where)
 
     def _joined_text(self, turn: rq.Turn) -> str:
-        """Neighbours are one text; what stood on both sides of another block is two, all in front of the calls."""
-        joined, is_apart, has_calls = "", False, False
+        """Neighbours are one text; what stood on both sides of another block, or in two messages, is two.
+
+        All of it is in front of the calls.
+        """
+        joined, is_apart, has_calls, message = "", False, False, ""
         for part in turn.parts:
             if not isinstance(part, rq.Text | rq.Refusal):
                 is_apart, has_calls = True, has_calls or isinstance(part, rq.ToolCall)
             elif part.text:
                 if has_calls:
                     self._report.adapt("messages", "text_before_calls")
+                is_apart |= _message_of(part) != message
                 joined += "\n\n" + part.text if is_apart and joined else part.text
-                is_apart = False
+                is_apart, message = False, _message_of(part)
         return joined
 
     def _call(self, call: rq.ToolCall) -> Json:
@@ -169,6 +173,11 @@ class _Writer:
 
 
 _SAID: Final = (rq.Text, rq.Refusal, rq.ToolCall, rq.Reasoning, rq.RedactedReasoning)
+
+
+def _message_of(part: rq.Part) -> str:
+    """The path of the client's message that a part stood in: `messages.3` of `messages.3.content.0`."""
+    return ".".join(part.where.split(".", 2)[:2])
 
 
 def _text(text: str) -> Json:

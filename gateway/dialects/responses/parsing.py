@@ -26,6 +26,10 @@ _NAMES: Final[Mapping[str, str]] = {
     "cache_key": "prompt_cache_key",
     "user_id": "user",
     "logprobs": "include",
+    "cache_control": "prompt_cache_breakpoint",
+    "citations": "annotations",
+    "thinking": "reasoning",
+    "tool_calls": "input",
 }
 _STATEFUL: Final[Mapping[str, str]] = {
     "previous_response_id": "this gateway stores no responses; send the whole conversation in input",

@@ -63,6 +63,8 @@ class Report:
         for part in (*self._request.system, *self._request.parts()):
             if getattr(part, "citations", ()):
                 self._drop_mark("citations", part.where)
+            for name in part.unread:
+                self._drop_mark(name, part.where)
 
     def drop_caching(self) -> None:
         """Names, once, what the client wanted cached, for upstreams that have no word for it."""

@@ -52,11 +52,13 @@ Source = Url | Data | FileRef
 class Part:
     """One piece of a message. `where` is its path in the client's body, for errors.
 
+    `unread`: names of fields in it that nobody knows.
     `cache`: the client wants the prompt up to here cached, `{"type": "ephemeral", "ttl": "5m" | "1h"}`.
     """
 
     where: str = field(default="", compare=False)
     cache: Json | None = None
+    unread: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

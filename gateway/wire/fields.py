@@ -17,6 +17,8 @@ T = TypeVar("T")
 _MAX_EXACT = 2**53
 """Beyond it a float isn't one certain integer, and orjson, which reads larger integers as floats, can't write them."""
 
+_EMPTY: tuple[object, ...] = (None, [], {})
+
 _TYPE_NAMES: dict[type, str] = {
     str: "a string",
     bool: "a boolean",
@@ -70,6 +72,10 @@ class Fields:
     def rest(self) -> Json:
         """What no getter took, nulls left out."""
         return {name: value for name, value in self._left.items() if value is not None}
+
+    def unread(self) -> tuple[str, ...]:
+        """The names of what no getter took, without what is empty and so says nothing."""
+        return tuple(name for name, value in self._left.items() if value not in _EMPTY)
 
     def take(self, name: str) -> Any:
         """The field as it is, `None` if absent."""

@@ -29,6 +29,7 @@ from tests.properties.bodies import SEEDS
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n0000").decode()
 PDF = base64.b64encode(b"%PDF-1.7").decode()
+CHAT_IMAGE: Json = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}}
 USE: Json = {"type": "tool_use", "id": "t", "name": "f", "input": {"a": 1}}
 
 
@@ -289,6 +290,42 @@ def test_a_choice_of_no_tool_is_kept_where_there_is_none() -> None:
     for upstream in ("anthropic", "responses", "truss"):
         request = replace(parse("openai", chat(tool_choice="none", max_tokens=9)), is_strict=True)
         assert render(request, upstream).dropped == ()
+
+
+@pytest.mark.parametrize(
+    ("client", "body", "where"),
+    [
+        (
+            "anthropic",
+            message(messages=[user({"type": "text", "text": "a", "pace": 1})]),
+            "messages.0.content.0.pace",
+        ),
+        ("openai", chat(messages=[user({"type": "text", "text": "a", "pace": 1})]), "messages.0.content.0.pace"),
+        ("openai", chat(messages=[user({**CHAT_IMAGE, "pace": 1})]), "messages.0.content.0.pace"),
+        ("responses", response(input=[user({"type": "input_text", "text": "a", "pace": 1})]), "input.0.content.0.pace"),
+    ],
+)
+def test_a_field_of_a_part_that_nobody_knows_is_named(client: str, body: Json, where: str) -> None:
+    """mapping.md §3.1: unknown fields are dropped, and reported."""
+    upstream = "anthropic" if client != "anthropic" else "openai"
+    request = parse(client, body)
+    assert render(request, upstream).dropped == ("pace",)
+    with pytest.raises(Unsupported) as caught:
+        render(replace(request, is_strict=True), upstream)
+    assert caught.value.param == where
+
+
+def test_what_answers_repeat_is_no_question() -> None:
+    """Clients give parts back as they got them, with fields that say nothing."""
+    call = {**USE, "caller": {"type": "direct"}}
+    text = {"type": "text", "text": "a", "citations": None}
+    body = message(messages=[USER, {"role": "assistant", "content": [text, call]}, USER])
+    assert carried("anthropic", body, "openai").dropped == ()
+    said = {"type": "output_text", "text": "a", "annotations": [], "logprobs": []}
+    assert (
+        carried("responses", response(input=[USER, {"role": "assistant", "content": [said]}, USER]), "openai").dropped
+        == ()
+    )
 
 
 # -- §5 ----------------------------------------------------------------------------------------------------------------

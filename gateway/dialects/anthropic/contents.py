@@ -50,7 +50,8 @@ class Contents:
             return rq.Opaque(NAME, kind[:64], {"type": kind, **block.rest()}, where=block.path)
         cache = block.mapping("cache_control")
         part = reader(self, block)
-        return replace(part, cache=cache) if cache is not None else part
+        unread = block.unread()
+        return replace(part, cache=cache, unread=unread) if cache is not None or unread else part
 
     def _text(self, block: Fields) -> rq.Part:
         citations = tuple(fields_of(citation, block.at("citations")).rest() for citation in _listed(block, "citations"))
@@ -97,6 +98,8 @@ class Contents:
         return (self._sealer.open(sealed) or rq.OpaqueValue(NAME, sealed)) if sealed else None
 
     def _tool_use(self, block: Fields) -> rq.Part:
+        if block.rest().get("caller") == _DIRECT:
+            block.take("caller")
         arguments = orjson.dumps(block.mapping("input") or {}).decode()
         return rq.ToolCall(block.need_string("id"), block.need_string("name"), arguments, where=block.path)
 
@@ -119,6 +122,10 @@ class Contents:
 def _is_cited(block: Fields) -> bool:
     cited = block.object("citations")
     return bool(cited and cited.boolean("enabled"))
+
+
+_DIRECT: Final = {"type": "direct"}
+"""Who made a call, if it was the model itself."""
 
 
 def _listed(block: Fields, name: str) -> list[Json]:

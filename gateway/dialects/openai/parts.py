@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from gateway.dialects.base import Json
@@ -51,11 +52,12 @@ def _read_part(part: Fields) -> rq.Part:
     kind = part.need_string("type")
     cache = read_cache(part)
     if kind in _TEXTS:
-        return rq.Text(part.need_string("text"), cache=cache, where=part.path)
+        return rq.Text(part.need_string("text"), cache=cache, unread=part.unread(), where=part.path)
     reader = _READERS.get(kind)
     if reader is None:
         return rq.Opaque("openai", kind[:64], part.rest(), where=part.path)
-    return reader(part, cache)
+    read = reader(part, cache)
+    return replace(read, unread=unread) if (unread := part.unread()) else read
 
 
 def read_cache(fields: Fields) -> Json | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
 from gateway.dialects.media import clean_base64, named_mime, plain_mime, read_data_url
@@ -29,11 +30,15 @@ def read_content(fields: Fields, name: str) -> Iterator[rq.Part]:
 def _part(part: Fields) -> rq.Part:
     kind = part.need_string("type")
     reader = _READERS.get(kind)
-    return reader(part) if reader else rq.Opaque("responses", kind[:64], part.rest(), where=part.path)
+    if reader is None:
+        return rq.Opaque("responses", kind[:64], part.rest(), where=part.path)
+    read = reader(part)
+    return replace(read, unread=unread) if (unread := part.unread()) else read
 
 
 def _read_text(part: Fields) -> rq.Part:
     annotations = tuple(part.array("annotations") or ())
+    part.take("logprobs")  # said of an answer, no part of the question
     return rq.Text(part.need_string("text"), annotations, cache=_cache(part), where=part.path)
 
 

@@ -309,7 +309,7 @@ def test_other_reasoning_does_not(value: rq.OpaqueValue | None) -> None:
     """Pitfall 87, the other way round."""
     outbound = render(asked(turns=thought(value)), "responses")
     assert [item["type"] for item in outbound.body["input"]] == ["message"]
-    assert outbound.dropped == ("messages.reasoning",)
+    assert outbound.adapted == ("messages.thinking=foreign",)
 
 
 def test_open_models_get_their_thoughts_back_as_text() -> None:

@@ -259,7 +259,7 @@ class _Input:
                 if item is not None:
                     yield item
                 else:
-                    self._report.drop_name("messages.reasoning", where=part.where)
+                    self._report.repair("messages.thinking", "foreign", part.where)
             case rq.Opaque():  # what a vendor's own tools said and did means nothing elsewhere
                 self._report.drop_name(f"messages.{part.name}", where=part.where)
             case _:

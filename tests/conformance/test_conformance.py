@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from gateway import attempt
+from gateway.dialects import DIALECTS, anthropic
+from gateway.dialects.base import Outbound
 from gateway.dialects.openai.encoding import Encoder
 from gateway.neutral.events import ArgsDelta, Event, Finish, Reason, ReasoningSignature, TextDelta, Usage
+from gateway.neutral.request import Image, Reasoning, Request, ToolCall, ToolResult
 from tests.conformance.__main__ import told
 from tests.conformance.clients import CLIENTS
 from tests.conformance.grid import Stage, Verdict, run, stage
@@ -68,17 +73,45 @@ def counted_otherwise(event: Event) -> Event | None:
         (counted_otherwise, "usage"),
     ],
 )
-def test_a_gateway_that_loses_something_fails_its_cell(
+def test_a_gateway_that_spoils_an_answer_fails_its_cell(
     monkeypatch: pytest.MonkeyPatch, on: Stage, client: str, loss: Callable[[Event], Event | None], row: str
 ) -> None:
     """What the gateway says to chat clients is spoiled; what its Anthropic upstream says is not."""
-    (player,) = [each for each in CLIENTS if each.name == client]
-    (scenario,) = [each for each in SCENARIOS if each.name == row]
-    assert on.result(player, "anthropic", scenario).verdict is Verdict.PASS
+    assert verdict(on, client, row) is Verdict.PASS
     encode = Encoder.encode
 
     def encode_less(self: Encoder, events: Iterable[Event]) -> bytes:
         return encode(self, [kept for event in events if (kept := loss(event)) is not None])
 
     monkeypatch.setattr(Encoder, "encode", encode_less)
-    assert on.result(player, "anthropic", scenario).verdict is Verdict.FAIL
+    assert verdict(on, client, row) is Verdict.FAIL
+
+
+@pytest.mark.parametrize("client", ["python.chat", "openai.chat"])
+@pytest.mark.parametrize(
+    ("lost", "row"),
+    [(Image, "image"), (Reasoning, "reasoning"), (ToolResult, "parallel tools"), (ToolCall, "tool loop")],
+)
+def test_a_gateway_that_spoils_a_request_fails_its_cell(
+    monkeypatch: pytest.MonkeyPatch, on: Stage, client: str, lost: type, row: str
+) -> None:
+    assert verdict(on, client, row) is Verdict.PASS
+    render = anthropic.DIALECT.render
+
+    def render_less(request: Request, model: str, options: Any) -> Outbound:
+        turns = [
+            replace(turn, parts=tuple(part for part in turn.parts if not isinstance(part, lost)))
+            for turn in request.turns
+        ]
+        return render(replace(request, turns=tuple(turns)), model, options)
+
+    spoiled = {**DIALECTS, "anthropic": replace(anthropic.DIALECT, render=render_less)}
+    monkeypatch.setattr(attempt, "DIALECTS", spoiled)
+    assert verdict(on, client, row) is Verdict.FAIL
+
+
+def verdict(on: Stage, client: str, row: str) -> Verdict:
+    """What becomes of a client's cell on the Anthropic upstream."""
+    (player,) = [each for each in CLIENTS if each.name == client]
+    (scenario,) = [each for each in SCENARIOS if each.name == row]
+    return on.result(player, "anthropic", scenario).verdict

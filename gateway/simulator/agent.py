@@ -25,7 +25,7 @@ import orjson
 from gateway.neutral.events import BlockKind
 from gateway.neutral.request import CustomTool, FunctionTool, Request, Role, Text, ToolCall, ToolResult
 from gateway.neutral.response import Block
-from gateway.simulator import sampling, thoughts
+from gateway.simulator import sampling, seeing, thoughts
 
 _STEP: Final = re.compile(r"^(step|with) (\w+) (.+)$", re.MULTILINE)
 
@@ -59,22 +59,17 @@ Plan = Sequence[Sequence[Act]]
 
 
 def told(request: Request) -> Plan:
-    """The plan in the user's messages. A step for which no tool was declared is left out."""
+    """The plan in the user's messages. A step for which no tool is declared is empty."""
     plan: list[list[Act]] = []
     for turn in request.turns:
         if turn.role is Role.USER:
             text = "\n".join(part.text for part in turn.parts if isinstance(part, Text))
             for word, verb, rest in _STEP.findall(text):
+                if word == "step" or not plan:
+                    plan.append([])
                 if (act := _act(request, verb, rest)) is not None:
-                    _append(plan, act, joins=word == "with")
+                    plan[-1].append(act)
     return plan
-
-
-def _append(plan: list[list[Act]], act: Act, *, joins: bool) -> None:
-    if joins and plan:
-        plan[-1].append(act)
-    else:
-        plan.append([act])
 
 
 def loop(request: Request) -> Plan:
@@ -218,6 +213,7 @@ def _closing(plan: Plan, request: Request, seal_format: str) -> str:
     results = {part.call_id: part for part in request.parts() if isinstance(part, ToolResult)}
     lines = [f"All {len(plan)} steps are done."]
     lines += [f"{call.name} {_quoted(results.get(call.id))}" for call in _calls(request)]
+    lines += seeing.told(request)
     return "\n".join([*lines, f"Came back: {came_back(plan, request, seal_format)}."])
 
 
@@ -241,11 +237,12 @@ def came_back(plan: Plan, request: Request, seal_format: str) -> str:
         for part in turn.parts
         if isinstance(part, Text)
     )
-    announced = sum(_announcement(step + 1, len(plan)) in said for step in range(len(plan)))
-    thinks = range(1, len(plan) + 1) if thoughts.are_asked(request) else ()
+    steps = [number for number, step in enumerate(plan, start=1) if step]
+    announced = sum(_announcement(step, len(plan)) in said for step in steps)
+    thinks = steps if thoughts.are_asked(request) else ()
     seen, sealed = thoughts.returned(request, thinks)
     return (
         f"{intact} of {len(acts)} calls, {sum(call.id in answered for call in calls)} of {len(acts)} results, "
-        f"{announced} of {len(plan)} texts, {seen} of {len(thinks)} thoughts, "
+        f"{announced} of {len(steps)} texts, {seen} of {len(thinks)} thoughts, "
         f"{sealed} of {len(thinks) if seal_format else 0} seals"
     )

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
@@ -12,24 +9,16 @@ import orjson
 
 from gateway.neutral.events import BlockKind
 from gateway.neutral.request import (
-    Audio,
     ChoiceMode,
-    Data,
-    Document,
-    FileRef,
     FunctionTool,
-    Image,
     JsonSchemaFormat,
-    Part,
     Request,
     Role,
-    Source,
     Text,
     ToolResult,
-    Url,
 )
 from gateway.neutral.response import Block
-from gateway.simulator import agent, sampling, thoughts
+from gateway.simulator import agent, sampling, seeing, thoughts
 
 HAIKU: Final = "Grey waves fold and fall,\nsalt wind combs the waiting shore,\nthe tide keeps its word. 🌊\n"
 
@@ -120,7 +109,7 @@ def _follow(make_plan: Callable[[Request], agent.Plan]) -> _Saying:
 
     def say(request: Request, seal_format: str) -> Iterable[Block]:
         plan = make_plan(request) if _may_call(request) else []
-        return agent.blocks(plan, request, seal_format) if plan else _auto(request, seal_format)
+        return agent.blocks(plan, request, seal_format) if any(plan) else _auto(request, seal_format)
 
     return say
 
@@ -138,34 +127,7 @@ def _reasoning(request: Request, seal_format: str) -> Iterable[Block]:
 
 def _image(request: Request, seal_format: str) -> Iterable[Block]:
     """What media came, each by its type, its size and a digest of its bytes."""
-    seen = [told for part in request.parts() if (told := _described(part))]
-    return [_text("\n".join(f"I see {told}." for told in seen) or "I see nothing.")]
-
-
-def _described(part: Part) -> str:
-    match part:
-        case Image(source=source):
-            return f"an image, {_source(source)}"
-        case Document(source=source, mime=mime, text=text):
-            return f"a document, {_source(source, mime) if source else text or 'in parts'}"
-        case Audio(mime=mime, base64=data):
-            return f"audio, {_source(Data(mime, data))}"
-        case _:
-            return ""
-
-
-def _source(source: Source, mime: str = "") -> str:
-    match source:
-        case Url(url):
-            return f"at {url}"
-        case FileRef(id_):
-            return f"file {id_}"
-        case Data(kind, text):
-            try:
-                data = base64.b64decode(text)
-            except binascii.Error:
-                return f"{kind or mime}, which is no base64"
-            return f"{kind or mime} of {len(data)} bytes, sha256 {hashlib.sha256(data).hexdigest()[:16]}"
+    return [_text("\n".join(seeing.told(request)) or "I see nothing.")]
 
 
 def _json(request: Request, seal_format: str) -> Iterable[Block]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
 
 from tests.agents.installed import node_program
+from tests.conformance.images import PNG_BYTES
 from tests.conformance.node_clients import environment
 
 RUN_S: Final = 120.0
@@ -63,6 +65,13 @@ def codex(url: str, prompt: str, folder: Path, model: str) -> Ran:
     options = ["--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox", "--json", "-m", model]
     variables = {"CODEX_HOME": str(home), "GATEWAY_KEY": KEY}
     return _run([str(node_program("codex")), "exec", *options, prompt], variables, folder)
+
+
+def picture(path: Path) -> str:
+    """Writes an image; how the simulator tells of it, if every byte arrived."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(PNG_BYTES)
+    return f"I see an image, image/png of {len(PNG_BYTES)} bytes, sha256 {sha256(PNG_BYTES).hexdigest()[:16]}."
 
 
 def _home(folder: Path) -> Path:

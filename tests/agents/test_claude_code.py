@@ -8,7 +8,7 @@ from typing import Any, Final
 import orjson
 import pytest
 
-from tests.agents.programs import Ran, claude_code
+from tests.agents.programs import Ran, claude_code, picture
 from tests.agents.upstreams import UPSTREAMS, Gateways
 
 pytestmark = pytest.mark.agents
@@ -75,3 +75,19 @@ def test_a_stream_error_makes_it_ask_again_for_a_whole_answer(
     assert (folder / "note.txt").read_text() == "salt\n"
     turns = [(line["stream"], line["status"], line["end"]) for line in accesses(caplog)]
     assert turns == [(True, 200, "broken"), (False, 200, "complete")] * 2
+
+
+@pytest.mark.parametrize("upstream", UPSTREAMS)
+def test_it_finds_a_tool_and_shows_an_image(upstream: str, gws: Gateways, tmp_path: Path) -> None:
+    """Pitfall 65; and as it runs without `ENABLE_TOOL_SEARCH`: most tools are deferred until a search names them."""
+    folder = tmp_path / "project"
+    seen = picture(folder / "red.png")
+    steps = (
+        'step call ToolSearch {"query": "select:CronList", "max_results": 5}',
+        "step call CronList {}",
+        f"step read {folder}/red.png",
+    )
+    said = result(claude_code(gws.url(upstream), "\n".join(steps), folder, ENABLE_TOOL_SEARCH=""))
+    assert "CronList said: No scheduled jobs." in said
+    assert seen in said
+    assert f"3 of 3 calls, 3 of 3 results, 3 of 3 texts, {UPSTREAMS[upstream].came_back(3)}." in said

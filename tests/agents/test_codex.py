@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from tests.agents.programs import Ran, codex
+from tests.agents.programs import Ran, codex, picture
 from tests.agents.upstreams import UPSTREAMS, Gateways
 
 pytestmark = pytest.mark.agents
@@ -69,6 +69,15 @@ def test_it_calls_a_tool_of_a_namespace(upstream: str, gws: Gateways, tmp_path: 
     assert "close_agent said: " in said
     assert "nobody" in said
     assert f"2 of 2 calls, 2 of 2 results, 2 of 2 texts, {UPSTREAMS[upstream].came_back(2)}." in said
+
+
+@pytest.mark.parametrize("upstream", UPSTREAMS)
+def test_it_shows_an_image(upstream: str, gws: Gateways, tmp_path: Path) -> None:
+    """Pitfall 78: the image is the result of a tool, and every byte of it reaches the model."""
+    folder = tmp_path / "project"
+    seen = picture(folder / "red.png")
+    step = f'step call view_image {{"path": "{folder}/red.png"}}'
+    assert seen in told(codex(gws.url(upstream), step, folder, FREE_TEXT))
 
 
 @pytest.mark.parametrize("upstream", UPSTREAMS)

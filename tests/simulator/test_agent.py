@@ -12,6 +12,7 @@ from gateway.neutral.events import BlockKind, Reason
 from gateway.neutral.request import (
     CustomTool,
     FunctionTool,
+    Image,
     OpaqueValue,
     Reasoning,
     ReasoningRequest,
@@ -21,6 +22,7 @@ from gateway.neutral.request import (
     ToolCall,
     ToolResult,
     Turn,
+    Url,
 )
 from gateway.simulator import thoughts
 from gateway.simulator.agent import told
@@ -78,7 +80,28 @@ def test_with_joins_a_call_to_the_step_above() -> None:
 
 
 def test_a_step_without_a_tool_is_left_out() -> None:
-    assert acts("step run ls\nstep read /a", READ) == [[("Read", '{"file_path":"/a"}')]]
+    assert acts("step run ls\nstep read /a\nwith run ls", READ) == [[], [("Read", '{"file_path":"/a"}')]]
+    first, last = converse("agent", ask("step run ls\nstep read /a", tools=(READ,)))
+    assert first.text() == "Step 2 of 2."
+    assert "1 of 1 calls, 1 of 1 results, 1 of 1 texts" in last.text()
+    assert answer("agent", ask("step run ls", tools=(READ,))).blocks[0].name == "Read"
+
+
+def test_a_tool_may_be_declared_once_another_one_found_it() -> None:
+    """Claude Code's ToolSearch does that."""
+    text, search, found = "step call search {}\nstep call found {}", FunctionTool("search"), FunctionTool("found")
+    request = ask(text, tools=(search,))
+    request = replace(continued(request, answer("agent", request)), tools=(search, found))
+    second = answer("agent", request)
+    assert second.text() == "Step 2 of 2."
+    assert "2 of 2 calls, 2 of 2 results, 2 of 2 texts" in answer("agent", continued(request, second)).text()
+
+
+def test_it_tells_what_its_tools_let_it_see() -> None:
+    request = ask("step read /a.png", tools=(READ,))
+    image = Image(Url("https://example.com/a.png"))
+    seen = continued(request, answer("agent", request), lambda call: ToolResult(call.id, (image,)))
+    assert "Read said: \nI see an image, at https://example.com/a.png.\nCame back" in answer("agent", seen).text()
 
 
 def test_it_works_through_its_steps_and_quotes_the_results() -> None:

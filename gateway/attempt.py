@@ -91,6 +91,8 @@ class Attempt:
         self._settings = services.settings
         self._call = call
         self._request = call.request
+        is_revealed = services.settings.reveal_model
+        self._answered = replace(call.request, model=target.model) if is_revealed else call.request
         self._client = client
         self._target = target
         is_same = target.upstream.dialect == call.dialect.name  # also of a call that is only relayed
@@ -253,10 +255,10 @@ class Attempt:
         return self._pump
 
     def _translation(self, decoder: Decoder) -> Translation:
-        encoder = self._call.dialect.encoder(self._request, self._call.stamp)
+        encoder = self._call.dialect.encoder(self._answered, self._call.stamp)
         self._keep_alive = lambda: encoder.keep_alive
         self._client.prepare(encoder.media_type, self.headers)
-        guard = self._call.dialect.guard(self._request)
+        guard = self._call.dialect.guard(self._answered)
         scrubbed = partial(scrub, self._target.upstream)
         self._translated = Translation(decoder, self._restored, encoder, scrubbed, guard)
         return self._translated
@@ -271,7 +273,7 @@ class Attempt:
         self._fold(pieces, Collector())
 
     async def _dump(self, collector: Collector) -> None:
-        answer = self._call.dialect.dump(collector.response(), self._request, self._call.stamp)
+        answer = self._call.dialect.dump(collector.response(), self._answered, self._call.stamp)
         try:
             body = orjson.dumps(answer)
         except TypeError as error:  # orjson reads 1,024 levels and writes 254 (HARDENING.md 1.8)

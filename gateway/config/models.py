@@ -154,6 +154,11 @@ class Server(_Section):
         "Secret that signs the gateway's own signature tokens of reasoning, best as ${NAME}; the same on every "
         "replica. None: tokens are not signed, so a client could make up what a model thought earlier.",
     )
+    reveal_model: bool = _default(
+        False,
+        "Whether translated answers name the upstream's model. False: the name the client asked for. Relayed answers "
+        "always hold what the upstream says of itself.",
+    )
     expose_reasoning: bool = _default(
         True, "Whether clients get to see reasoning where a model shows it; its token count stays in any case."
     )

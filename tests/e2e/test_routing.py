@@ -9,6 +9,7 @@ import anthropic
 import openai
 import pytest
 import requests
+from anthropic.types import MessageParam
 
 from gateway.simulator.sayings import HAIKU
 from tests.e2e.clients import (
@@ -145,6 +146,22 @@ def test_clients_see_the_name_they_asked_for_and_the_upstream_its_own(routed: Wo
     with anthropic_sdk(routed.url) as client:
         message = client.messages.create(model="alias", max_tokens=99, messages=[{"role": "user", "content": PROMPT}])
     assert message.model == "alias"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_the_upstreams_model_can_be_revealed(stream: bool) -> None:
+    """mapping.md §8."""
+    with simulators() as (ports, _):
+        routes = {"alias": {"targets": [{"upstream": "there", "model": "vendor/Model-V4"}]}}
+        config = config_of({"there": upstream(ports, "openai", QUICK)}, routes, reveal_model=True)
+        with gateway(config) as port, anthropic_sdk(f"http://127.0.0.1:{port}") as client:
+            asked: list[MessageParam] = [{"role": "user", "content": PROMPT}]
+            if stream:
+                with client.messages.stream(model="alias", max_tokens=99, messages=asked) as answer:
+                    assert answer.get_final_message().model == "vendor/Model-V4"
+            else:
+                message = client.messages.create(model="alias", max_tokens=99, messages=asked)
+                assert message.model == "vendor/Model-V4"
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from gateway.aside import Aside
 from gateway.config import Server, Timeouts
 from gateway.dialects import DIALECTS, Dialect, limits
 from gateway.dialects.base import Decoder, Fault, Json, Outbound, Stamp
+from gateway.dialects.report import Report
 from gateway.dialects.sealing import Sealer
 from gateway.errors import GatewayError, Malformed, UpstreamError
 from gateway.neutral.pieces import Piece
@@ -145,10 +146,24 @@ class Attempt:
 
     def _render(self) -> Outbound:
         if self._dialect is self._call.dialect:
-            return self._dialect.forward(self._call.body, self._request, self._target.model, self._options)
+            forwarded = self._dialect.forward(self._call.body, self._request, self._target.model, self._options)
+            return self._reported(forwarded) if self._hides else forwarded
         if self._request.own_dialect_only is not None:
             raise self._request.own_dialect_only
         return self._dialect.render(self._request, self._target.model, self._options)
+
+    @property
+    def _hides(self) -> bool:
+        """Whether an answer is spelled anew even for a client of its own dialect, to leave the reasoning out of it."""
+        return self._request.hides_reasoning and self._request.own_dialect_only is None
+
+    def _reported(self, outbound: Outbound) -> Outbound:
+        """With what an answer that is spelled anew can't hold; it is one answer, and has no probabilities."""
+        report = Report(self._request)
+        if (self._request.n or 1) > 1:
+            report.refuse("n", why="several answers can't be given where reasoning is not exposed; ask for one")
+        report.drop("logprobs", "top_logprobs")
+        return replace(outbound, dropped=tuple(sorted({*outbound.dropped, *report.dropped})))
 
     def _deadlines(self) -> Deadlines:
         """A whole answer has no first token to wait for: only the whole counts."""
@@ -178,7 +193,7 @@ class Attempt:
         passes = (
             self._dialect is self._call.dialect
             and self._dialect.passes(self._request, self._options, is_whole)
-            and not (self._request.hides_reasoning and self._request.own_dialect_only is None)
+            and not self._hides
         )
         if is_whole:
             await self._take_whole(answer, passes=passes)

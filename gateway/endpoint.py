@@ -237,6 +237,7 @@ class Exchange:
         record.input_tokens, record.output_tokens = timeline.usage.input, timeline.usage.output
         if timeline.finish is not None:
             record.finish_reason, record.is_certain = str(timeline.finish.reason), timeline.finish.is_certain
+            record.finish_inferred = timeline.finish.is_inferred or None
         log.write(record)
 
 

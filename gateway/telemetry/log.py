@@ -31,6 +31,8 @@ class Record:
     output_tokens: int | None = None
     finish_reason: str | None = None
     is_certain: bool | None = None
+    finish_inferred: bool | None = None
+    """The upstream ended properly and never said why."""
     end: str = "complete"
     error: str | None = None
     dropped_fragments: int | None = None

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.dialects import DIALECTS
-from gateway.errors import Truncated
+from gateway.errors import Kind, Truncated
 from gateway.neutral.events import BlockKind, End, Finish, Ping, Reason, Start, Usage
 from gateway.neutral.response import Response, fold
 from gateway.neutral.sequencer import Sequencer
@@ -362,6 +362,13 @@ def test_an_incomplete_response_is_an_end(fields: Json, reason: Reason) -> None:
     """§7.1, `finish_reasons.json`, openai_responses."""
     kind = f"response.{fields['status']}"
     assert answer("responses", CREATED + delta("Hi") + completed(kind=kind, **fields)).finish.reason is reason
+
+
+@pytest.mark.parametrize("kind", ["response.cancelled", "response.completed"])
+def test_a_cancelled_response_is_a_failure_that_says_so(kind: str) -> None:
+    """§7.1, `finish_reasons.json`: cancelled is an error, under whatever event."""
+    error = failure("responses", CREATED + delta("Hi") + completed(kind=kind, status="cancelled"))
+    assert (error.kind, error.message) == (Kind.UPSTREAM, "the upstream cancelled its answer")
 
 
 # -- any -------------------------------------------------------------------------------------------------------------

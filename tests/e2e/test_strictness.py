@@ -167,3 +167,17 @@ def test_calls_that_are_only_relayed_pass_where_reasoning_is_kept(thinking: dict
     for path, body in (("completions", {"prompt": PROMPT}), ("embeddings", {"input": PROMPT})):
         told = requests.post(f"{thinking[False].url}/v1/{path}", json={"model": "openai", **body}, timeout=PATIENCE_S)
         assert (told.status_code, told.json()["object"]) == (200, {"completions": "text_completion"}.get(path, "list"))
+
+
+def test_where_reasoning_is_kept_several_answers_are_refused_and_lost_probabilities_named(
+    thinking: dict[bool, World],
+) -> None:
+    """mapping.md §10: such an answer is spelled anew, also for a client of its own dialect; nothing goes in silence."""
+    body: dict[str, Any] = {"model": "openai", "messages": ASK}
+    several = requests.post(f"{thinking[False].url}/v1/chat/completions", json={**body, "n": 2}, timeout=PATIENCE_S)
+    assert (several.status_code, several.json()["error"]["param"]) == (400, "n")
+    likely = requests.post(
+        f"{thinking[False].url}/v1/chat/completions", json={**body, "logprobs": True}, timeout=PATIENCE_S
+    )
+    assert likely.headers["x-gateway-dropped"] == "logprobs"
+    assert requests.post(f"{thinking[True].url}/v1/chat/completions", json={**body, "n": 2}, timeout=PATIENCE_S).ok

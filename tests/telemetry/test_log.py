@@ -25,6 +25,7 @@ KNOWN = {
     "output_tokens": 0,
     "finish_reason": "stop",
     "is_certain": False,
+    "finish_inferred": True,
     "end": "complete",
     "error": "timeout",
     "dropped_fragments": 1,

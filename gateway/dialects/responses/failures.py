@@ -59,7 +59,8 @@ def error_in(body: Json) -> UpstreamError:
     """The error that an event, flat or nested, or a failed response turns out to be."""
     refusal = refusals.from_json(body)
     kind = refusals.kind_in_answer(refusal, _DECODED_CODES)
-    return upstream_error(kind, refusal.message or "the upstream sent an error")
+    unsaid = "the upstream cancelled its answer" if body.get("status") == "cancelled" else "the upstream sent an error"
+    return upstream_error(kind, refusal.message or unsaid)
 
 
 __all__ = ["dump_error", "error_in", "load_error", "stream_error"]

@@ -317,10 +317,27 @@ def test_the_rest_of_a_text_comes_wherever_it_is_first_told(streams: bytes) -> N
         assert said("responses", CREATED + streams + ending) == [("text", "Hi you")]
 
 
+def test_the_rest_of_items_that_nobody_ended_is_in_the_last_event() -> None:
+    """§11, R: the missing suffix, of text and of arguments, wherever it is first told."""
+    assert said("responses", CREATED + delta("Hi") + completed(SAID)) == [("text", "Hi you")]
+    added = event("response.output_item.added", output_index=1, item={**CALLED, "arguments": ""})
+    data = CREATED + delta("Hi you") + added + completed(SAID, CALLED)
+    assert said("responses", data) == [("text", "Hi you"), ("tool", '{"a":1}')]
+    assert said("responses", CREATED + delta("Hi") + added + completed(SAID, CALLED))[1] == ("tool", '{"a":1}')
+
+
+def test_items_that_can_not_be_told_from_those_streamed_are_not_said_again() -> None:
+    """§11, R: a server whose last event has other ids, or items in other places."""
+    thought: Json = {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "Hm"}]}
+    renamed = {**SAID, "id": "other"}
+    assert said("responses", CREATED + delta("Hi you") + completed(thought, renamed)) == [("text", "Hi you")]
+
+
 def test_a_final_text_that_does_not_begin_as_the_streamed_one() -> None:
     """§11, R: the streamed one is kept."""
     done = event("response.output_text.done", output_index=0, content_index=0, item_id="msg_1", text="Bye")
-    assert said("responses", CREATED + delta("Hi") + done + completed(SAID)) == [("text", "Hi")]
+    bye = {**SAID, "content": [{"type": "output_text", "text": "Bye", "annotations": []}]}
+    assert said("responses", CREATED + delta("Hi") + done + completed(bye)) == [("text", "Hi")]
 
 
 def test_arguments_only_in_the_end_of_their_item() -> None:

@@ -75,6 +75,7 @@ class Decoder(StreamDecoder):
         self._has_started = False
         self._has_refusal = False
         self._keys: dict[str, int] = {}
+        self._done: set[int] = set()
         self._thoughts: dict[int, str] = {}
         self._told: dict[tuple[str, int, int], _Told] = {}
         self._last: Json = {}
@@ -113,13 +114,23 @@ class Decoder(StreamDecoder):
         response = body["response"]
         if response.get("error") or response.get("status") in _FAILED:
             raise error_in(response)
-        if not self._keys:
-            for index, item in enumerate(response.get("output") or ()):
-                yield from self._item_done({"output_index": index, "item": item})
+        for key, item in self._unsaid(response.get("output") or []):
+            yield from self._item_done({"output_index": key, "item": item})
         if usage := response.get("usage"):
             yield load_usage(usage)
         yield self._finish(response)
         yield ev.End()
+
+    def _unsaid(self, output: list[Json]) -> list[tuple[int, Json]]:
+        """All items where none was streamed, else those that were begun and never ended; calls first, which text ends.
+
+        One that can't be told from those streamed, as its id is new, isn't said again.
+        """
+        if not self._keys:
+            return list(enumerate(output))
+        begun = [(self._keys.get(text(item.get("id")), -1), item) for item in output if item.get("id")]
+        unsaid = [(key, item) for key, item in begun if key >= 0 and key not in self._done]
+        return sorted(unsaid, key=lambda found: found[1].get("type") not in _CALL_FIELDS)
 
     def _finish(self, response: Json) -> ev.Finish:
         status = text(response.get("status")) or "completed"
@@ -146,6 +157,7 @@ class Decoder(StreamDecoder):
 
     def _item_done(self, body: Json) -> Iterator[pc.Piece]:
         key, item = self._key(body), body["item"]
+        self._done.add(key)
         if item.get("type") in _CALL_FIELDS:
             yield _call(key, item, text(item.get("call_id")) or text(item.get("id")))
         yield from self._content_of(key, item)

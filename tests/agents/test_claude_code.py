@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import orjson
 import pytest
 
 from tests.agents.programs import Ran, claude_code, picture
-from tests.agents.upstreams import UPSTREAMS, Gateways
+from tests.agents.upstreams import BUSY, DIALECTS, UPSTREAMS, Gateways, accesses
 
 pytestmark = pytest.mark.agents
 
@@ -37,10 +36,6 @@ def result(ran: Ran) -> str:
     assert len(results) == 1, ran.stderr
     assert results[0]["is_error"] is False, results[0]
     return str(results[0]["result"])
-
-
-def accesses(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
-    return [orjson.loads(record.message) for record in caplog.records if record.name == "triglot.access"]
 
 
 @pytest.mark.parametrize("upstream", UPSTREAMS)
@@ -91,3 +86,15 @@ def test_it_finds_a_tool_and_shows_an_image(upstream: str, gws: Gateways, tmp_pa
     assert "CronList said: No scheduled jobs." in said
     assert seen in said
     assert f"3 of 3 calls, 3 of 3 results, 3 of 3 texts, {UPSTREAMS[upstream].came_back(3)}." in said
+
+
+@pytest.mark.parametrize("upstream", DIALECTS)
+def test_it_comes_back_to_a_busy_upstream(
+    upstream: str, gws: Gateways, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Pitfall 53: it is told when."""
+    folder = tmp_path / "project"
+    with caplog.at_level("INFO", "triglot.access"):
+        said = result(claude_code(gws.url(upstream, BUSY), "step run echo salt > note.txt", folder))
+    assert "1 of 1 calls, 1 of 1 results" in said
+    assert [line["status"] for line in accesses(caplog)] == [429, 200] * 2

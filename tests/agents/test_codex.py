@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 
 from tests.agents.programs import Ran, codex, picture
-from tests.agents.upstreams import UPSTREAMS, Gateways
+from tests.agents.upstreams import BUSY, DIALECTS, UPSTREAMS, Gateways, accesses
 
 pytestmark = pytest.mark.agents
 
@@ -19,10 +19,14 @@ NAMESPACED: Final = "demo"
 
 
 def told(ran: Ran) -> str:
-    """What the agent says at its end. A run that ended well has no failed turn and no error of the API."""
+    """What the agent says at the end of a run in which nothing went wrong."""
+    assert not ran.of_type("error"), ran.lines
+    return last_words(ran)
+
+
+def last_words(ran: Ran) -> str:
     assert ran.code == 0, (ran.stderr, ran.lines)
     assert not ran.of_type("turn.failed"), ran.lines
-    assert not ran.of_type("error"), ran.lines
     return next(item["text"] for item in reversed(items(ran)) if item["type"] == "agent_message")
 
 
@@ -81,11 +85,29 @@ def test_it_shows_an_image(upstream: str, gws: Gateways, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("upstream", UPSTREAMS)
-def test_it_tries_again_after_a_broken_stream(upstream: str, gws: Gateways, tmp_path: Path) -> None:
-    """Pitfalls 43, 48, 118: a failure in mid-stream is told as one, and never taken for the end of the turn."""
+def test_a_broken_stream_is_never_the_end_of_a_turn(
+    upstream: str, gws: Gateways, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Pitfalls 43, 48, 118: a failure in mid-stream is told as one: it asks again, and at last gives up."""
     folder = tmp_path / "project"
     script = "say=agent&ttft=0ms&tps=40&fault=error@4"
-    ran = codex(gws.url(upstream, script), "step run echo salt > note.txt", folder, FREE_TEXT)
+    with caplog.at_level("INFO", "triglot.access"):
+        ran = codex(gws.url(upstream, script), "step run echo salt > note.txt", folder, FREE_TEXT)
     assert ran.code != 0
     assert ran.of_type("turn.failed")
     assert not (folder / "note.txt").exists()
+    ends = [(line["status"], line["end"]) for line in accesses(caplog)]
+    assert len(ends) > 1
+    assert set(ends) == {(200, "broken")}
+
+
+@pytest.mark.parametrize("upstream", DIALECTS)
+def test_it_comes_back_to_a_busy_upstream(
+    upstream: str, gws: Gateways, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Pitfall 53: it is told when, says that it reconnects, and goes on."""
+    folder = tmp_path / "project"
+    with caplog.at_level("INFO", "triglot.access"):
+        said = last_words(codex(gws.url(upstream, BUSY), "step run echo salt > note.txt", folder, FREE_TEXT))
+    assert "1 of 1 calls, 1 of 1 results" in said
+    assert [line["status"] for line in accesses(caplog)] == [429, 200] * 2

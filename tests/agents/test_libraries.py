@@ -14,15 +14,13 @@ import orjson
 import pytest
 
 from tests.agents.installed import HERE, python_program
-from tests.agents.upstreams import UPSTREAMS, Gateways
+from tests.agents.upstreams import DIALECTS, UPSTREAMS, Gateways
 from tests.e2e.gateway_process import KINDS
 
 pytestmark = pytest.mark.agents
 
 RUN_S: Final = 180.0
 CLIENTS: Final = [client for client in ("openai", "anthropic", "responses") if client in KINDS]
-DIALECTS: Final = [name for name in ("openai", "anthropic", "responses", "truss-vllm") if name in UPSTREAMS]
-"""One upstream of each dialect, that has tools and can be asked for a schema."""
 
 TASK: Final = """\
 step call get_weather {"city": "Oslo"}

@@ -7,6 +7,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import orjson
+import pytest
+
 from tests.e2e.gateway_process import KINDS, config_of, gateway, simulators, upstream
 
 AGENT: Final = "say=agent&ttft=0ms&tps=0"
@@ -41,6 +44,12 @@ _UPSTREAMS: Final[Mapping[str, Upstream]] = {
 UPSTREAMS: Final = {name: upstream for name, upstream in _UPSTREAMS.items() if upstream.kind in KINDS}
 
 
+DIALECTS: Final = [name for name in ("openai", "anthropic", "responses", "truss-vllm") if name in UPSTREAMS]
+"""One upstream of each dialect, that has tools and can be asked for a schema."""
+BUSY: Final = f"{AGENT}&fault=busy"
+"""Every other call is answered with 429 and when to come back."""
+
+
 class Gateways:
     """Gateways that pass every model on to one upstream, started when first asked for."""
 
@@ -57,6 +66,11 @@ class Gateways:
             port = self._stack.enter_context(gateway(config_of({"simulator": entry}, {"*": "simulator"})))
             self._urls[name, script] = f"http://127.0.0.1:{port}"
         return self._urls[name, script]
+
+
+def accesses(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    """What the gateway logged of the requests, in order."""
+    return [orjson.loads(record.message) for record in caplog.records if record.name == "triglot.access"]
 
 
 @contextmanager

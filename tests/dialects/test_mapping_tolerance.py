@@ -329,8 +329,9 @@ def test_the_rest_of_items_that_nobody_ended_is_in_the_last_event() -> None:
 def test_items_that_can_not_be_told_from_those_streamed_are_not_said_again() -> None:
     """§11, R: a server whose last event has other ids, or items in other places."""
     thought: Json = {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "Hm"}]}
-    renamed = {**SAID, "id": "other"}
-    assert said("responses", CREATED + delta("Hi you") + completed(thought, renamed)) == [("text", "Hi you")]
+    for other in ("other", "", None, 7, ["id"]):
+        ending = completed(thought, {**SAID, "id": other})
+        assert said("responses", CREATED + delta("Hi you") + ending) == [("text", "Hi you")]
 
 
 def test_a_final_text_that_does_not_begin_as_the_streamed_one() -> None:

@@ -128,7 +128,8 @@ class Decoder(StreamDecoder):
         """
         if not self._keys:
             return list(enumerate(output))
-        begun = [(self._keys.get(text(item.get("id")), -1), item) for item in output if item.get("id")]
+        named = [item for item in output if item.get("id") and isinstance(item["id"], str)]
+        begun = [(self._keys.get(item["id"], -1), item) for item in named]
         unsaid = [(key, item) for key, item in begun if key >= 0 and key not in self._done]
         return sorted(unsaid, key=lambda found: found[1].get("type") not in _CALL_FIELDS)
 

@@ -23,7 +23,17 @@ from typing import Any, Final
 import orjson
 
 from gateway.neutral.events import BlockKind
-from gateway.neutral.request import CustomTool, FunctionTool, Request, Role, Text, ToolCall, ToolResult
+from gateway.neutral.request import (
+    ChoiceMode,
+    CustomTool,
+    FunctionTool,
+    JsonSchemaFormat,
+    Request,
+    Role,
+    Text,
+    ToolCall,
+    ToolResult,
+)
 from gateway.neutral.response import Block
 from gateway.simulator import sampling, seeing, thoughts
 
@@ -187,7 +197,7 @@ def blocks(plan: Plan, request: Request, seal_format: str) -> Iterator[Block]:
     if thoughts.are_asked(request):
         yield thoughts.block(step + 1, seal_format)
     if step == len(plan):
-        yield Block(BlockKind.TEXT, _closing(plan, request, seal_format))
+        yield _last(_closing(plan, request, seal_format), request)
         return
     yield Block(BlockKind.TEXT, _announcement(step + 1, len(plan)))
     for number, act in enumerate(plan[step], start=done):
@@ -199,6 +209,25 @@ def blocks(plan: Plan, request: Request, seal_format: str) -> Iterator[Block]:
             call_kind=act.kind,
             namespace=act.namespace,
         )
+
+
+def _last(text: str, request: Request) -> Block:
+    """The last words: as the object that the client wants, if it wants one by a schema or by a tool it insists on."""
+    if isinstance(request.output, JsonSchemaFormat):
+        return Block(BlockKind.TEXT, _dump(_holding(text, sampling.value(request.output.schema))))
+    choice, functions = request.tool_choice, callable_functions(request)
+    if functions and choice and choice.mode in (ChoiceMode.REQUIRED, ChoiceMode.NAMED):
+        arguments = _dump(_holding(text, sampling.arguments(functions[-1].schema)))
+        return Block(BlockKind.TOOL, arguments, id="call_simulated_last", name=functions[-1].name)
+    return Block(BlockKind.TEXT, text)
+
+
+def _holding(text: str, value: Any) -> Any:
+    """An object with the text in place of its first string."""
+    if not isinstance(value, dict):
+        return value
+    name = next((name for name, held in value.items() if isinstance(held, str)), None)
+    return value if name is None else value | {name: text}
 
 
 def _announcement(step: int, steps: int) -> str:

@@ -43,9 +43,17 @@ class Ran:
         return [line for line in self.lines if line.get("type") == kind]
 
 
-def claude_code(url: str, prompt: str, folder: Path, model: str = "demo", **more: str) -> Ran:
+SCHEMA: Final = {
+    "type": "object",
+    "properties": {"report": {"type": "string"}, "ok": {"type": "boolean"}},
+    "required": ["report", "ok"],
+    "additionalProperties": False,
+}
+
+
+def claude_code(url: str, prompt: str, folder: Path, *options: str, **more: str) -> Ran:
     """`claude -p` in a folder, every tool allowed and all of them declared from the start."""
-    arguments = ["-p", prompt, "--model", model, "--output-format", "stream-json", "--verbose"]
+    arguments = ["-p", prompt, "--model", "demo", "--output-format", "stream-json", "--verbose", *options]
     variables = {
         "ANTHROPIC_BASE_URL": url,
         "ANTHROPIC_API_KEY": KEY,
@@ -57,12 +65,15 @@ def claude_code(url: str, prompt: str, folder: Path, model: str = "demo", **more
     return _run([str(node_program("claude")), *arguments, "--dangerously-skip-permissions"], variables, folder)
 
 
-def codex(url: str, prompt: str, folder: Path, model: str) -> Ran:
+def codex(url: str, prompt: str, folder: Path, model: str, schema: Mapping[str, Any] | None = None) -> Ran:
     """`codex exec` in a folder, without its sandbox, which not every machine can make."""
     home = _home(folder) / "codex"
     home.mkdir(exist_ok=True)
     (home / "config.toml").write_text(_CODEX_CONFIG.format(url=url))
     options = ["--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox", "--json", "-m", model]
+    if schema is not None:
+        (home / "schema.json").write_bytes(orjson.dumps(schema))
+        options += ["--output-schema", str(home / "schema.json")]
     variables = {"CODEX_HOME": str(home), "GATEWAY_KEY": KEY}
     return _run([str(node_program("codex")), "exec", *options, prompt], variables, folder)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+import orjson
 import pytest
 
-from tests.agents.programs import Ran, claude_code, picture
+from tests.agents.programs import SCHEMA, Ran, claude_code, picture
 from tests.agents.upstreams import BUSY, DIALECTS, UPSTREAMS, Gateways, accesses
 
 pytestmark = pytest.mark.agents
@@ -98,3 +99,12 @@ def test_it_comes_back_to_a_busy_upstream(
         said = result(claude_code(gws.url(upstream, BUSY), "step run echo salt > note.txt", folder))
     assert "1 of 1 calls, 1 of 1 results" in said
     assert [line["status"] for line in accesses(caplog)] == [429, 200] * 2
+
+
+@pytest.mark.parametrize("upstream", DIALECTS)
+def test_it_answers_by_a_schema_after_its_calls(upstream: str, gws: Gateways, tmp_path: Path) -> None:
+    folder = tmp_path / "project"
+    steps = f'step run echo salt > {folder}/note.txt\nstep call StructuredOutput {{"report": "words", "ok": true}}'
+    ran = claude_code(gws.url(upstream), steps, folder, "--json-schema", orjson.dumps(SCHEMA).decode())
+    assert orjson.loads(result(ran)) == {"report": "words", "ok": True}
+    assert (folder / "note.txt").read_text() == "salt\n"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+import orjson
 import pytest
 
-from tests.agents.programs import Ran, codex, picture
+from tests.agents.programs import SCHEMA, Ran, codex, picture
 from tests.agents.upstreams import BUSY, DIALECTS, UPSTREAMS, Gateways, accesses
 
 pytestmark = pytest.mark.agents
@@ -82,6 +83,17 @@ def test_it_shows_an_image(upstream: str, gws: Gateways, tmp_path: Path) -> None
     seen = picture(folder / "red.png")
     step = f'step call view_image {{"path": "{folder}/red.png"}}'
     assert seen in told(codex(gws.url(upstream), step, folder, FREE_TEXT))
+
+
+@pytest.mark.parametrize("upstream", DIALECTS)
+def test_it_answers_by_a_schema_after_its_calls(upstream: str, gws: Gateways, tmp_path: Path) -> None:
+    """mapping.md §5.4: tools, reasoning and a schema in one request."""
+    folder = tmp_path / "project"
+    ran = codex(gws.url(upstream), "step run echo salt > note.txt", folder, FREE_TEXT, SCHEMA)
+    answer = orjson.loads(told(ran))
+    assert answer["ok"] is True
+    assert "1 of 1 calls, 1 of 1 results" in answer["report"]
+    assert (folder / "note.txt").read_text() == "salt\n"
 
 
 @pytest.mark.parametrize("upstream", UPSTREAMS)

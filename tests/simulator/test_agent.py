@@ -10,9 +10,11 @@ import pytest
 
 from gateway.neutral.events import BlockKind, Reason
 from gateway.neutral.request import (
+    ChoiceMode,
     CustomTool,
     FunctionTool,
     Image,
+    JsonSchemaFormat,
     OpaqueValue,
     Reasoning,
     ReasoningRequest,
@@ -20,6 +22,7 @@ from gateway.neutral.request import (
     Text,
     Tool,
     ToolCall,
+    ToolChoice,
     ToolResult,
     Turn,
     Url,
@@ -95,6 +98,33 @@ def test_a_tool_may_be_declared_once_another_one_found_it() -> None:
     second = answer("agent", request)
     assert second.text() == "Step 2 of 2."
     assert "2 of 2 calls, 2 of 2 results, 2 of 2 texts" in answer("agent", continued(request, second)).text()
+
+
+SCHEMA = {"type": "object", "properties": {"ok": {"type": "boolean"}, "report": {"type": "string"}}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind"),
+    [
+        ({"output": JsonSchemaFormat(SCHEMA), "tools": (READ,)}, BlockKind.TEXT),
+        (
+            {"tool_choice": ToolChoice(ChoiceMode.REQUIRED), "tools": (READ, FunctionTool("answer", schema=SCHEMA))},
+            BlockKind.TOOL,
+        ),
+    ],
+)
+def test_its_last_words_are_the_object_that_was_asked_for(fields: dict[str, Any], kind: BlockKind) -> None:
+    request = ask("step read /a", **fields)
+    (last,) = answer("agent", continued(request, answer("agent", request))).blocks
+    assert last.kind is kind
+    told = orjson.loads(last.text)
+    assert told["ok"] is True
+    assert "1 of 1 calls, 1 of 1 results" in told["report"]
+
+
+def test_an_object_without_room_for_words_is_left_as_it_is() -> None:
+    request = ask("step read /a", tools=(READ,), output=JsonSchemaFormat({"type": "integer"}))
+    assert answer("agent", continued(request, answer("agent", request))).text() == "3"
 
 
 def test_it_tells_what_its_tools_let_it_see() -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
 
+from gateway.dialects import DIALECTS
 from gateway.dialects.sealing import Sealer
 from gateway.errors import Unsupported
-from tests.dialects.two_turns import Json, answered, returned, thoughts
+from tests.dialects.two_turns import BODIES, Json, answered, parse, returned, thoughts
 from tests.pitfalls.wires import block, chat, event, message, text_block
 
 THINKING: Json = {"type": "thinking", "thinking": "", "signature": ""}
@@ -239,3 +241,11 @@ def test_encrypted_content_without_our_prefix_is_openais_of_responses_clients() 
     asked = returned("responses", held, "anthropic", sealer=Sealer())
     assert thoughts(asked) == []
     assert any("thinking=foreign" in note for note in asked.adapted)
+
+
+@pytest.mark.parametrize("profile", ["anthropic", "anthropic-legacy"])
+def test_thinking_that_nobody_is_shown_is_asked_for_without_its_text(profile: str) -> None:
+    """§6.2: only so can it come back as it was made; the text would be taken out of it here."""
+    dialect = DIALECTS["anthropic"]
+    request = replace(parse("openai", BODIES["openai"] | {"reasoning_effort": "low"}, Sealer()), hides_reasoning=True)
+    assert dialect.render(request, "theirs", dialect.options(profile=profile)).body["thinking"]["display"] == "omitted"

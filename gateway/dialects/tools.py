@@ -182,6 +182,12 @@ def allowed_tools(
     return tuple(tool for tool in tools if tool in allowed), ToolChoice(mode)
 
 
+def demands_call(request: Request) -> bool:
+    """Whether the answer has to be a call of a tool, so that it can't be a text."""
+    choice = request.tool_choice
+    return bool(request.tools) and choice is not None and choice.mode in (ChoiceMode.REQUIRED, ChoiceMode.NAMED)
+
+
 def lists_only(choice: ToolChoice | None, tools: Iterable[CallableTool]) -> bool:
     """Whether a list of allowed tools, if it is one, names nothing but these: vendors refuse what isn't declared."""
     return (

@@ -8,11 +8,12 @@ import orjson
 import pytest
 
 from gateway.dialects import DIALECTS
+from gateway.errors import Unsupported
 from gateway.neutral.events import BlockKind
 from gateway.neutral.request import OpaqueValue
 from gateway.neutral.response import Response, fold
 from tests.dialects.cases import sequence
-from tests.dialects.requests import Json
+from tests.dialects.requests import Json, carried, chat, chat_tool
 
 TRUSS = DIALECTS["truss"]
 THOUGHT = "<think>Hm.</think>Yes"
@@ -44,3 +45,16 @@ def test_what_it_sealed_is_known_as_its_engines(is_whole: bool) -> None:
     answer = answered(SEALED, is_whole, profile="openrouter")
     assert answer.start.origin == "openrouter"
     assert answer.blocks[0].signature == OpaqueValue("x", "S", "openrouter")
+
+
+def test_a_schema_that_no_answer_can_follow_is_not_refused() -> None:
+    """A call is demanded, so that no text comes: instructor asks for both. Else it would change the answer."""
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
+    body = chat(tools=[chat_tool()], response_format=form)
+    demanded = carried("openai", body | {"tool_choice": "required"}, "truss")
+    assert "response_format" not in demanded.body
+    assert demanded.body["tool_choice"] == "required"
+    assert "response_format=left_out_for_tool_choice" in demanded.adapted
+    with pytest.raises(Unsupported, match="response_format"):
+        carried("openai", body, "truss")
+    assert "response_format" in carried("openai", body | {"tool_choice": "required"}, "truss", profile="vllm").body

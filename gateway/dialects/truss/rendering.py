@@ -10,7 +10,7 @@ from gateway.dialects.openai.profiles import SAMPLERS, profile_of
 from gateway.dialects.openai.rendering import refuse_no_answer, spell_chat, spell_stops
 from gateway.dialects.prompts import build_prompt, is_templated
 from gateway.dialects.report import Report
-from gateway.dialects.tools import callable_tools
+from gateway.dialects.tools import callable_tools, demands_call
 from gateway.dialects.truss.options import Options
 from gateway.neutral import request as rq
 from gateway.neutral.restoring import Restoration
@@ -35,8 +35,14 @@ def _headers(request: rq.Request, options: Options) -> dict[str, str]:
 
 def render(request: rq.Request, model: str, options: Options) -> Outbound:
     """A neutral request as a predict body (truss.md §2.4)."""
+    is_known = _has_known_engine(options)
+    is_idle = not is_known and request.output is not None and demands_call(request)
+    if is_idle:  # the answer is a call: there is no text that a schema could be for
+        request = replace(request, output=None)
     report = Report(request)
-    refused = _REFUSED if _has_known_engine(options) else (*_REFUSED, *_REFUSED_UNKNOWN)
+    if is_idle:
+        report.adapt("output", "left_out_for_tool_choice")
+    refused = _REFUSED if is_known else (*_REFUSED, *_REFUSED_UNKNOWN)
     report.refuse(*refused, why="not supported by this model; ignoring it would change the meaning")
     if (request.n or 1) > 1:
         report.refuse("n", why="several answers can't be translated; ask for one")

@@ -32,7 +32,6 @@ from gateway.neutral.events import (
 from gateway.neutral.request import HostedTool, Request, Text, ToolCall
 from gateway.neutral.response import Block
 from gateway.simulator import sayings
-from gateway.simulator.sayings import HAIKU as HAIKU
 
 FAULTS: Final[Mapping[str, str]] = {
     "cut": "the connection breaks after N tokens",

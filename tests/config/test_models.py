@@ -539,22 +539,22 @@ def test_an_endless_file_is_not_read_whole() -> None:
 def test_the_real_file_in_the_repository_needs_no_key_and_no_network() -> None:
     whole = load(ROOT / "routes.yaml", {})
     assert {upstream.url for upstream in whole.upstreams.values()} == {"simulator://"}
-    assert {upstream.dialect for upstream in whole.upstreams.values()} == {"openai", "anthropic", "truss"}
-    assert {"default", "demo", "demo-anthropic", "demo-truss"} <= set(whole.routes)
+    assert {upstream.dialect for upstream in whole.upstreams.values()} == set(DIALECTS)
+    assert {"default", "demo", "demo-anthropic", "demo-responses", "demo-truss"} <= set(whole.routes)
     assert warnings(whole) == ()
 
 
 def test_the_real_examples_beside_it_are_right_once_uncommented() -> None:
     text = (ROOT / "routes.yaml").read_text()
     lines = [line.replace("  # ", "  ", 1) if line.startswith("  # ") else line for line in text.splitlines()]
-    prose = "  ${NAME} and"
+    prose = ("  ${NAME} and", "  A profile says")
     whole = parse(
         "\n".join(line for line in lines if not line.startswith(prose)),
         "routes.yaml",
         {"BASETEN_API_KEY": "b", "OPENAI_API_KEY": "o", "ANTHROPIC_API_KEY": "a"},
     )
     assert {"deepseek", "claude-*"} <= set(whole.routes)
-    assert {"vllm", "haiku", "baseten-messages", "openai", "anthropic"} <= set(whole.upstreams)
+    assert {"vllm", "haiku", "baseten-messages", "openai", "openai-responses", "anthropic"} <= set(whole.upstreams)
 
 
 # --- what the command line prints ---

@@ -22,7 +22,7 @@ from tests.e2e.gateway_process import served
 
 PROMPT = "Write a haiku about the ocean."
 EXPECTED_S = (len(tokens(HAIKU)) - 1) / 20  # the simulator of routes.yaml says 20 tokens a second
-MODELS = ("demo", "demo-anthropic", "demo-truss")
+MODELS = ("demo", "demo-anthropic", "demo-responses", "demo-truss")
 
 
 @pytest.fixture(scope="module")

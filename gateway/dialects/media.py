@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import base64
-import re
+import string
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from gateway.errors import BadRequest
 from gateway.neutral.request import Data
 
-_BLANK: Final = re.compile(r"\s+")
-_BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]*={0,2}")
 _SIGNS: Final = (
     (b"\xff\xd8\xff", "image/jpeg"),
     (b"\x89PNG\r\n\x1a\n", "image/png"),
@@ -33,16 +31,32 @@ def read_data_url(url: str, where: str) -> Data:
 
 
 def clean_base64(data: str, where: str) -> str:
-    """Base64 without blanks, padded, in the standard alphabet. Raises BadRequest for what can't be base64."""
-    if "%" in data:
-        data = unquote_to_bytes(data).decode("latin-1")
-    if _BLANK.search(data):
-        data = _BLANK.sub("", data)
-    if not _BASE64.fullmatch(data) or len(data.rstrip("=")) % 4 == 1:
+    """Base64 without blanks, padded, in the standard alphabet. Raises BadRequest for what can't be base64.
+
+    Most is clean already, and may be tens of megabytes: looked through once, in pieces that hold nobody up.
+    """
+    odd = _odd_characters(data)
+    if odd.strip("="):
+        data = "".join((unquote_to_bytes(data).decode("latin-1") if "%" in odd else data).split())
+        odd = _odd_characters(data)
+    length = len(data) - len(odd)
+    if odd not in ("", "=", "==") or not data.endswith(odd) or length % 4 == 1:
         raise BadRequest(f"{where}: {len(data)} characters that are not base64", param=where)
     if "-" in data or "_" in data:
-        data = data.translate(str.maketrans("-_", "+/"))
-    return data if len(data) % 4 == 0 else data.rstrip("=") + "=" * (-len(data.rstrip("=")) % 4)
+        data = data.translate(_STANDARD)
+    return data if len(data) % 4 == 0 else data[:length] + "=" * (-length % 4)
+
+
+def _odd_characters(data: str) -> str:
+    """What is left of a text without the letters of base64's two alphabets: its padding, and what doesn't belong."""
+    pieces = (data[at : at + _PIECE] for at in range(0, len(data), _PIECE))
+    return "".join(piece.encode("ascii", "replace").translate(None, _ALPHABETS).decode() for piece in pieces)
+
+
+_PIECE: Final = 256 * 1024
+"""Characters looked at in one go, which takes 0.2 ms, while no other stream of the process gets on."""
+_ALPHABETS: Final = (string.ascii_letters + string.digits + "+/-_").encode()
+_STANDARD: Final = str.maketrans("-_", "+/")
 
 
 def data_url(data: Data) -> str:

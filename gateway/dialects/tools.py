@@ -237,7 +237,7 @@ def arguments_object(text: str, *, closes_cut: bool = False) -> tuple[dict[str, 
     found = _object_in(value) if isinstance(value, str) else value if isinstance(value, dict) else {"value": value}
     if is_deeper(found, MAX_DEPTH):  # orjson reads deeper than it writes
         return {"_raw": text}, True
-    return found, found is not value or _HUGE.search(text) is not None
+    return found, found is not value or (_holds_huge(found) and _HUGE.search(text) is not None)
 
 
 def _object_in(text: str) -> dict[str, Any]:
@@ -249,8 +249,23 @@ def _object_in(text: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {"value": value}
 
 
+def _holds_huge(value: Any) -> bool:
+    """Whether a number is beyond 64 bits: an integer there was read as a rounded one. Level by level, no recursion."""
+    level = [value]
+    while level:
+        if any(type(each) is float and abs(each) >= 2**63 for each in level):
+            return True
+        level = [
+            child
+            for parent in level
+            if type(parent) is dict or type(parent) is list
+            for child in (parent.values() if type(parent) is dict else parent)
+        ]
+    return False
+
+
 _HUGE: Final = re.compile(r"[0-9]{20}")
-"""An integer, or text, that may not fit 64 bits: then it is a rounded number in what is sent."""
+"""An integer that doesn't fit 64 bits, where there is a number beyond them."""
 
 
 def _closed(text: str) -> dict[str, Any]:

@@ -142,7 +142,7 @@ def test_another_stream_hardly_waits_for_a_large_body(
 ) -> None:
     """Pitfall 128: less than 20 ms is what we aim at for 10 MB.
 
-    Other work on the machine adds to each figure, so the best of five is held against three times as much. On the loop
+    Other work on the machine adds to each figure, so the best of five is held against twice as much. On the loop
     itself it was 40 ms for an image, hundreds for many messages.
     """
     port, others, pace = apart
@@ -153,11 +153,11 @@ def test_another_stream_hardly_waits_for_a_large_body(
         pace.worst_ms()
         reply, took_s = others.ask(port, caller.path(""), body)
         worst_ms.append(pace.worst_ms())
-        assert reply.status == status or (caller is not target and b"messages.0.content.1" in reply.body), reply
+        assert reply.status == status, reply
         measure(f"ms that another stream waits ({what})", worst_ms[-1])
         measure(f"s until an answer ({what})", took_s)
         assert took_s < 10
-    assert min(worst_ms) < (120 if "20 MB" in what else 60)
+    assert min(worst_ms) < (80 if "20 MB" in what else 40)
 
 
 # -- everybody gets an answer ----------------------------------------------------------------------------------------

@@ -55,10 +55,11 @@ def fields_of(value: object, path: str) -> Fields:
 class Fields:
     """One JSON object on its way to becoming a value."""
 
-    __slots__ = ("_left", "path")
+    __slots__ = ("_left", "_opened", "path")
 
     def __init__(self, data: Json, path: str = "") -> None:
         self._left = dict(data)
+        self._opened: dict[str, Fields] = {}
         self.path = path
 
     def at(self, name: str | int) -> str:
@@ -74,8 +75,10 @@ class Fields:
         return {name: value for name, value in self._left.items() if value is not None}
 
     def unread(self) -> tuple[str, ...]:
-        """The names of what no getter took, without what is empty and so says nothing."""
-        return tuple(name for name, value in self._left.items() if value not in _EMPTY)
+        """The names of what no getter took, without what is empty and so says nothing; objects in it included."""
+        left = tuple(name for name, value in self._left.items() if value not in _EMPTY)
+        inner = (f"{name}.{unread}" for name, opened in self._opened.items() for unread in opened.unread())
+        return (*left, *inner) if self._opened else left
 
     def take(self, name: str) -> Any:
         """The field as it is, `None` if absent."""
@@ -142,10 +145,19 @@ class Fields:
 
     def object(self, name: str) -> Fields | None:
         value = self.mapping(name)
-        return None if value is None else Fields(value, self.at(name))
+        if value is None:
+            return None
+        opened = self._opened[name] = Fields(value, self.at(name))
+        return opened
 
     def need_object(self, name: str) -> Fields:
         return self._needed(name, self.object(name), "an object")
+
+    def union(self, name: str, inner: str) -> Fields:
+        """An object, or a string in place of the one with that string in its field `inner`."""
+        if isinstance(alone := self._left.get(name), str):
+            self._left[name] = {inner: alone}
+        return self.need_object(name)
 
     def array(self, name: str) -> list[Any] | None:
         return self._typed(name, list, "an array")

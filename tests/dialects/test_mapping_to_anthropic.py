@@ -8,7 +8,7 @@ import pytest
 
 from gateway.errors import Kind, Unsupported
 from tests.dialects.mapping import Row, refusal
-from tests.dialects.requests import BODIES, USER, WEATHER, Json, chat_tool, response_tool
+from tests.dialects.requests import BODIES, USER, WEATHER, Json, carried, chat, chat_tool, response_tool
 from tests.dialects.sdk_types import faults
 
 CACHE = {"type": "ephemeral", "ttl": "1h"}
@@ -346,3 +346,10 @@ def test_what_is_refused_by_its_wire_path(client: str, fields: Json, param: str)
     """mapping.md §3.1, REJECT: never dropped, strict or not."""
     error = refusal(client, BODIES[client](**fields), "anthropic")
     assert (error.param, error.kind) == (param, Kind.UNSUPPORTED)
+
+
+def test_what_nobody_knows_inside_a_part_is_named() -> None:
+    """mapping.md §3.1: unknown fields are dropped and reported, also those in an object of a part."""
+    image = {"url": "https://example.com/a.png", "format": "png"}
+    body = chat(messages=[{"role": "user", "content": [{"type": "image_url", "image_url": image}]}])
+    assert "image_url.format" in carried("openai", body, "anthropic").dropped

@@ -163,3 +163,21 @@ def test_large_integers_are_taken_exactly(number: float) -> None:
 )
 def test_every_json_type_has_a_name(text: bytes, name: str) -> None:
     assert type_name(orjson.loads(text)) == name
+
+
+def test_what_nobody_reads_is_named_with_the_object_it_is_in() -> None:
+    fields = Fields({"a": {"b": 1, "c": {"d": 2, "e": None}}, "f": 3})
+    inner = fields.need_object("a")
+    assert inner.integer("b") == 1
+    inner.need_object("c")
+    assert fields.unread() == ("f", "a.c.d")
+
+
+def test_a_string_may_stand_for_the_object_that_holds_it() -> None:
+    for value in ("x", {"url": "x"}):
+        fields = Fields({"image": value}, "messages.0")
+        assert fields.union("image", "url").need_string("url") == "x"
+        assert fields.unread() == ()
+    with pytest.raises(BadRequest) as raised:
+        Fields({"image": 7}, "messages.0").union("image", "url")
+    assert raised.value.param == "messages.0.image"

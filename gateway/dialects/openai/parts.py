@@ -85,10 +85,7 @@ def _text_in(item: Any, part: Fields) -> str:
 
 
 def _read_image(part: Fields, cache: Json | None) -> rq.Part:
-    image = part.take("image_url")
-    if isinstance(image, str):  # as Ollama and the Responses API have it
-        image = {"url": image}
-    fields = fields_of(image, part.at("image_url"))
+    fields = part.union("image_url", "url")  # Ollama and the Responses API have the address alone
     source = _read_url(fields.need_string("url"), fields.at("url"))
     detail = fields.string("detail") or part.string("detail")
     return rq.Image(source, detail, cache=cache, where=part.path)

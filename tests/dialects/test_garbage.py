@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import deepcopy
+from sys import getrefcount
 from typing import Any
 
 import orjson
 import pytest
 
+from gateway.dialects import DIALECTS
 from gateway.neutral.events import End, Failed
 from gateway.neutral.grammar import Grammar
 from tests.dialects.cases import CASES, Case, encode, sequence
@@ -105,3 +107,12 @@ def test_garbage_in_a_whole_answer_ends_in_an_end_or_a_failure(case: Case) -> No
             assert isinstance(told[-1], End | Failed)
             encode("openai", told)
             encode("anthropic", told)
+
+
+def test_what_decided_what_a_stream_is_is_let_go() -> None:
+    """A decoder that finds out what it reads keeps nothing of the first read, which may be large."""
+    dialect = DIALECTS["truss"]
+    decoder, first = dialect.decoder(dialect.options()), b"some text " * 6553
+    before = getrefcount(first)
+    decoder.feed(first)
+    assert getrefcount(first) == before

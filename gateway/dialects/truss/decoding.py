@@ -55,7 +55,8 @@ class AutoDecoder:
             name = detect(self._held)
             if name is None:
                 return b"", []
-            self._inner, chunk = _DECODERS[name](self._options, self._max_event), self._held
+            self._inner = _DECODERS[name](self._options, self._max_event)
+            chunk, self._held = self._held, b""
         return self._inner.observe(chunk)
 
     def tell(self, error: GatewayError) -> bytes:

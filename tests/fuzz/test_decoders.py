@@ -1,6 +1,8 @@
 """Every decoder under a coverage-guided fuzzer, for minutes: `pytest -m fuzz`.
 
 `TRIGLOT_FUZZ_S` sets the seconds for all decoders together, 600 where it isn't set; they run two at a time.
+`TRIGLOT_FUZZ_RUNS` tries so many inputs of each instead, the same ones every time: as CI does, which is to speak of a
+change and not of chance.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from tests.dialects.cases import STREAMS
 ROOT: Final = Path(__file__).parents[2]
 CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "triglot" / "fuzz"
 SECONDS: Final = int(os.environ.get("TRIGLOT_FUZZ_S", "600"))
+RUNS: Final = int(os.environ.get("TRIGLOT_FUZZ_RUNS", "0"))
 AT_ONCE: Final = 2
 
 
@@ -50,7 +53,8 @@ def corpus_of(dialect: str, folder: Path) -> Path:
 
 def fuzz(python: Path, dialect: str, folder: Path) -> tuple[int, str]:
     """Exit status and the end of what the fuzzer said."""
-    options = [f"-max_total_time={SECONDS * AT_ONCE // len(DIALECTS)}", "-timeout=20", "-rss_limit_mb=1024"]
+    bound = [f"-runs={RUNS}", "-seed=1"] if RUNS else [f"-max_total_time={SECONDS * AT_ONCE // len(DIALECTS)}"]
+    options = [*bound, "-timeout=20", "-rss_limit_mb=1024"]
     options.append(f"-artifact_prefix={folder}/{dialect}-")
     command = [str(python), "-m", "tests.fuzz.target", dialect, str(corpus_of(dialect, folder)), *options]
     done = subprocess.run(
@@ -61,7 +65,7 @@ def fuzz(python: Path, dialect: str, folder: Path) -> tuple[int, str]:
 
 def environment(folder: Path) -> dict[str, str]:
     """What is found is written where the test can show it."""
-    return {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder)}
+    return {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder), "PYTHONHASHSEED": "0"}
 
 
 @pytest.mark.fuzz

@@ -96,6 +96,7 @@ def _cache(part: Fields) -> rq.Json | None:
     point = part.object("prompt_cache_breakpoint")
     if point is None:
         return None
+    point.take("mode")  # there is only `explicit`
     lifetime = {"ttl": "1h"} if point.string("ttl") else {}
     return {"type": "ephemeral", **lifetime}
 

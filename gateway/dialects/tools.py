@@ -7,12 +7,11 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import orjson
 
 from gateway.dialects.report import Report
-from gateway.errors import Unsupported
 from gateway.neutral.request import (
     ChoiceMode,
     CustomTool,
@@ -20,7 +19,6 @@ from gateway.neutral.request import (
     HostedTool,
     Request,
     Role,
-    Tool,
     ToolCall,
     ToolChoice,
 )
@@ -200,14 +198,6 @@ def lists_only(choice: ToolChoice | None, tools: Iterable[CallableTool]) -> bool
 def chosen_tool(name: str, tools: Iterable[CallableTool]) -> CallableTool | None:
     """The tool that a choice means: by its own name, or by that of its namespace and its own."""
     return next((tool for tool in tools if name in (tool.name, f"{tool.namespace}__{tool.name}")), None)
-
-
-def refuse_tool(tool: Tool) -> NoReturn:
-    """Raises Unsupported for a tool that isn't a plain function."""
-    what = (
-        "hosted tools run at another vendor" if isinstance(tool, HostedTool) else "free-text tools can't be translated"
-    )
-    raise Unsupported(f"{tool.where}: {what}: {tool.name[:64]!r}", param=tool.where or None)
 
 
 def drop_choice(request: Request, report: Report) -> None:

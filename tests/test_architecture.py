@@ -94,7 +94,7 @@ VENDORS = re.compile(
     re.IGNORECASE,
 )
 NAMED_OUTSIDE: dict[str, tuple[set[str], str]] = {
-    "config.models": (
+    "config.server": (
         {"vllm", "anthropic", "truss"},
         "descriptions of settings, which are the documentation of the schema",
     ),
@@ -185,7 +185,7 @@ def test_there_are_modules_to_check() -> None:
         assert any(is_below(module, part) for module in MODULES), part
     assert {"neutral.events", "relay.pump", "dialects", "endpoint"} <= set(MODULES)
     assert "neutral.request" in ours("neutral.events")
-    assert "dialects" in ours("config.models")
+    assert "dialects" in ours("config.upstream")
 
 
 @pytest.mark.parametrize("module", MODULES)

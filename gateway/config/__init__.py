@@ -2,21 +2,12 @@
 
 from gateway.config.address import is_loopback
 from gateway.config.complaints import hint
-from gateway.config.models import (
-    Config,
-    Route,
-    Server,
-    Target,
-    Timeouts,
-    Upstream,
-    WeightedTarget,
-    load,
-    parse,
-    schema,
-    summary,
-    warnings,
-)
+from gateway.config.models import Config, load, parse
+from gateway.config.route import Route, Target, Timeouts, WeightedTarget
+from gateway.config.server import Server
 from gateway.config.settings_file import ConfigError
+from gateway.config.told import schema, summary, warnings
+from gateway.config.upstream import Upstream
 
 __all__ = [
     "Config",

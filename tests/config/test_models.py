@@ -14,7 +14,8 @@ import pytest
 from pydantic import ValidationError
 
 from gateway.config import Config, ConfigError, Timeouts, load, parse, schema, summary, warnings
-from gateway.config import models as module
+from gateway.config import told as told_module
+from gateway.config import upstream as upstream_module
 from gateway.dialects import DIALECTS
 
 ROOT = Path(__file__).parent.parent.parent
@@ -51,7 +52,8 @@ def dialects(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
             "anthropic": SimpleNamespace(options=Plain, auth="x-api-key"),
             "truss": SimpleNamespace(options=Wrapped, auth="api-key"),
         }
-        monkeypatch.setattr(module, "DIALECTS", stand_ins)
+        for module in (upstream_module, told_module):
+            monkeypatch.setattr(module, "DIALECTS", stand_ins)
 
 
 def config(text: str, **environ: str) -> Config:

@@ -1,0 +1,109 @@
+"""Model names that clients use, where they lead, and what is promised on the way."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, ValidationInfo, field_validator, model_validator
+from pydantic_core import CoreSchema
+
+from gateway.config import settings_file
+from gateway.config.complaints import flaw, flaw_at, hint
+from gateway.config.section import Name, Section, default, filled
+from gateway.config.units import Seconds
+
+
+class Target(Section):
+    """An upstream plus the model name to use there."""
+
+    upstream: Name = Field(description="Name of an upstream.")
+    model: Name | None = default(None, "Model name to use there. None: the name the client asked for.")
+
+    @field_validator("upstream")
+    @classmethod
+    def _is_configured(cls, name: str, info: ValidationInfo) -> str:
+        names = (info.context or {}).get("upstreams")
+        if names is not None and name not in names:
+            raise flaw(f"no upstream {{seen}}; {hint(name, names)}")
+        return name
+
+
+class WeightedTarget(Target):
+    """A target with its share of the requests."""
+
+    weight: Annotated[int, Field(ge=0, le=1_000_000)] = default(
+        1, "Share of the requests that try this target first. 0: only tried after the others, before the fallback."
+    )
+
+
+class Timeouts(Section):
+    """The phases of one attempt, and of the whole request."""
+
+    connect: Seconds = default("5s", "Time to connect, TLS included. A server that is up answers in far less.")
+    first_token: Seconds = default(
+        "60s", "Time from the request sent to the first content. Long prompts take tens of seconds to read."
+    )
+    idle: Seconds = default("60s", "Time between two events with content; keep-alives don't count.")
+    total: Seconds = default(
+        "10m", "Time for the whole request, all attempts included; the official SDKs wait as long."
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        """Only what was written is held against the order: a default never makes a short `total` wrong."""
+        for inner, outer in (
+            ("connect", "first_token"),
+            ("connect", "total"),
+            ("first_token", "total"),
+            ("idle", "total"),
+        ):
+            is_meant = inner in self.model_fields_set and (outer == "total" or outer in self.model_fields_set)
+            if is_meant and getattr(self, inner) > getattr(self, outer):
+                raise flaw_at(
+                    (inner,), f"longer than {outer} ({getattr(self, outer):g}s), so it would never be reached"
+                )
+        return self
+
+
+class Route(Section):
+    """A model name clients use, and its targets in order of preference."""
+
+    targets: Annotated[tuple[WeightedTarget, ...], BeforeValidator(filled)] = Field(
+        json_schema_extra={"minItems": 1},
+        description="Where requests go, shared by weight; those not chosen are tried after the chosen one.",
+    )
+    fallback: tuple[Target, ...] = default((), "Tried in this order after all targets failed.")
+    timeouts: Timeouts = Field(default_factory=Timeouts, description="Deadlines of this route.")
+    strict: bool = default(
+        False,
+        "Whether a request is refused where a target would drop something of it. A client may ask for that itself, by "
+        "x-gateway-strict: 1.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_short_form(cls, data: object) -> object:
+        if data is None:
+            raise flaw("a route needs targets, or the name of an upstream")
+        return {"targets": [{"upstream": data}]} if isinstance(data, str) else data
+
+    @model_validator(mode="after")
+    def _can_choose(self) -> Self:
+        if not any(target.weight for target in self.targets):
+            raise flaw_at(("targets",), "all weights are 0; at least one target needs a weight above 0")
+        self.refuse_repeats(None)
+        return self
+
+    def refuse_repeats(self, asked: str | None, path: settings_file.Path = ()) -> None:
+        """Two places that are the same one, given the name `asked`, are a slip: one of them would never matter."""
+        seen: dict[tuple[str, str | None], str] = {}
+        for part, places in (("targets", self.targets), ("fallback", self.fallback)):
+            for index, place in enumerate(places):
+                first = seen.setdefault((place.upstream, place.model or asked), f"{part}[{index}]")
+                if first != f"{part}[{index}]":
+                    raise flaw_at((*path, part, index), f"the same upstream and model as {first}")
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        short = {"type": "string", "description": "Short form: one upstream, same model name."}
+        return {"anyOf": [short, handler(core)]}

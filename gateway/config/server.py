@@ -1,0 +1,72 @@
+"""Where the gateway listens, and its limits."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
+
+from gateway.config.address import HostSuffix
+from gateway.config.complaints import flaw_at
+from gateway.config.section import Name, Section, default, sendable
+from gateway.config.units import Bytes, Seconds, SecondsOrNone
+
+
+class Server(Section):
+    """Where the gateway listens, and its limits (figures: HARDENING.md §2)."""
+
+    host: Name = default("127.0.0.1", "Address to listen on. Loopback, so that nobody publishes a gateway by accident.")
+    port: Annotated[int, Field(ge=0, le=65535)] = default(
+        8080, "Port to listen on; 0 takes any free one. 8080 needs no root, and leaves 8000 to vLLM."
+    )
+    max_body: Bytes = default(
+        "32MiB", "Largest request body. Anthropic takes 32 MB; a long context with a few images fits."
+    )
+    max_head: Bytes = default("64KiB", "Largest request head, 431 beyond it. nginx passes on 32 KiB; twice that.")
+    max_fields: Annotated[int, Field(ge=1)] = default(
+        100, "Most header fields of a request, 431 beyond it. SDKs send about 20; Apache allows as many."
+    )
+    head_timeout: Seconds = default("10s", "Time to receive a whole request head, against slow senders.")
+    body_timeout: Seconds = default("15s", "Time to wait for the next bytes of a request body, against slow senders.")
+    idle_timeout: Seconds = default(
+        "75s",
+        "Time a connection may wait for its next request. Above the 60s of common load balancers, so they close first.",
+    )
+    max_event: Bytes = default(
+        "8MiB", "Largest single event from an upstream. Far above any token, enough for an image in base64."
+    )
+    max_answer: Bytes = default(
+        "32MiB", "Largest whole answer from an upstream, streamed or not; as large as a request."
+    )
+    drain: SecondsOrNone = default(
+        "30s",
+        "Time running streams get to end on shutdown. As long as Kubernetes' default grace period: raise that one too.",
+    )
+    first_byte_hold: SecondsOrNone = default(
+        "10s",
+        "How long the response head waits for the first content, so that a failure before it keeps its HTTP status. "
+        "Proxies in front wait 60s for a head (nginx, AWS); 10s is far below and covers most prompts' reading.",
+    )
+    seal_key: Annotated[SecretStr | None, BeforeValidator(sendable)] = default(
+        None,
+        "Secret that signs the gateway's own signature tokens of reasoning, best as ${NAME}; the same on every "
+        "replica. None: tokens are not signed, so a client could make up what a model thought earlier.",
+    )
+    reveal_model: bool = default(
+        False,
+        "Whether translated answers name the upstream's model. False: the name the client asked for. Relayed answers "
+        "always hold what the upstream says of itself.",
+    )
+    expose_reasoning: bool = default(
+        True, "Whether clients get to see reasoning where a model shows it; its token count stays in any case."
+    )
+    model_hosts: tuple[HostSuffix, ...] = default(
+        (),
+        "Host suffixes below which a first label model-{id} names the model of a Truss call. None: the path names it.",
+    )
+
+    @model_validator(mode="after")
+    def _event_fits_answer(self) -> Self:
+        if self.max_event > self.max_answer:
+            raise flaw_at(("max_event",), "an event may not be larger than max_answer")
+        return self

@@ -1,0 +1,75 @@
+"""A configuration as others see it: what the command line prints, and the schema for editors."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import TypeAdapter
+
+from gateway.config import settings_file
+from gateway.config.address import is_loopback
+from gateway.config.models import Config
+from gateway.config.route import Route
+from gateway.config.upstream import Upstream
+from gateway.dialects import DIALECTS
+
+
+def warnings(config: Config) -> tuple[str, ...]:
+    """What works, but should not stay so; each line begins with the path of its setting."""
+    return tuple(
+        f"{settings_file.spelled(('upstreams', name, 'url'))}: the key is sent over plain http to another machine"
+        for name, upstream in config.upstreams.items()
+        if upstream.key
+        and upstream.url.startswith("http://")
+        and not is_loopback(urlsplit(upstream.url).hostname or "")
+    )
+
+
+def summary(config: Config) -> dict[str, Any]:
+    """What was understood, as plain values and without keys: `server`, `upstreams`, `routes`."""
+    return {
+        "server": {"host": config.server.host, "port": config.server.port},
+        "upstreams": [_told_upstream(name, upstream) for name, upstream in config.upstreams.items()],
+        "routes": [_told_route(name, route) for name, route in config.routes.items()],
+    }
+
+
+def _told_upstream(name: str, upstream: Upstream) -> dict[str, Any]:
+    told = {"name": name, "dialect": upstream.dialect, "url": upstream.url}
+    return {**told, "auth": upstream.auth, "has_key": upstream.key is not None}
+
+
+def _told_route(name: str, route: Route) -> dict[str, Any]:
+    return {
+        "name": name,
+        "targets": [target.model_dump() for target in route.targets],
+        "fallback": [target.model_dump() for target in route.fallback],
+        "timeouts": route.timeouts.model_dump(),
+        "strict": route.strict,
+    }
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of routes.yaml, for editors; a reference like `${PORT}` fits wherever a number does."""
+    whole = Config.model_json_schema()
+    whole["$defs"]["Upstream"]["allOf"] = [_options_schema(name) for name in sorted(DIALECTS)]
+    _admit_references(whole)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole}
+
+
+def _options_schema(dialect: str) -> dict[str, Any]:
+    options = TypeAdapter(DIALECTS[dialect].options).json_schema()
+    return {
+        "if": {"properties": {"dialect": {"const": dialect}}},
+        "then": {"properties": {"options": {**options, "additionalProperties": False}}},
+    }
+
+
+def _admit_references(part: object) -> None:
+    if isinstance(part, dict):
+        if part.get("type") in ("integer", "number", "boolean"):
+            part |= {"type": [part["type"], "string"], "pattern": r"\$\{"}
+        part = list(part.values())
+    for inner in part if isinstance(part, list) else ():
+        _admit_references(inner)

@@ -1,0 +1,81 @@
+"""The servers we call."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    TypeAdapter,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+
+from gateway.config import settings_file
+from gateway.config.address import Address
+from gateway.config.complaints import flaw, flaw_at, hint, only
+from gateway.config.section import Section, default, sendable
+from gateway.dialects import DIALECTS
+
+Auth = Literal["bearer", "api-key", "x-api-key", "none"]
+
+
+def _dialect(text: str) -> str:
+    if text not in DIALECTS:
+        raise flaw(f"no dialect {{seen}}; {hint(text, DIALECTS, 'known')}")
+    return text
+
+
+def _default_auth(given: dict[str, Any]) -> Any:
+    return DIALECTS[given["dialect"]].auth
+
+
+def _default_options(given: dict[str, Any]) -> Any:
+    return DIALECTS[given["dialect"]].options()
+
+
+class Upstream(Section):
+    """A server we call: address, dialect, credential."""
+
+    dialect: Annotated[str, AfterValidator(_dialect), WithJsonSchema({"enum": sorted(DIALECTS)})] = Field(
+        description="The API the server speaks."
+    )
+    url: Address = Field(
+        description="Base URL, as its SDK takes it: https://, http://, or simulator:// for the built-in one."
+    )
+    key: Annotated[SecretStr | None, BeforeValidator(sendable)] = default(
+        None, "Credential, best as ${NAME} from the environment. None: the server asks for no key. Never shown."
+    )
+    auth: Auth = Field(
+        default_factory=_default_auth,
+        validate_default=True,
+        description="How the key is sent; where not given, as the dialect's own SDK sends it.",
+    )
+    options: Any = Field(
+        default_factory=_default_options,
+        repr=False,
+        description="What this server accepts and how: the options of its dialect.",
+    )
+
+    @field_validator("options", mode="before")
+    @classmethod
+    def _as_the_dialect_has_them(cls, value: object, info: ValidationInfo) -> Any:
+        dialect = info.data.get("dialect")
+        if dialect is None:
+            return value
+        kind = DIALECTS[dialect].options
+        names = [setting.name for setting in fields(kind)]
+        options = only(names, {} if value is None else value, TypeAdapter(kind).validate_python)
+        return replace(options, **{name: settings_file.meant(getattr(options, name)) for name in names})
+
+    @model_validator(mode="after")
+    def _key_is_sent(self) -> Self:
+        if self.key and self.auth == "none":
+            raise flaw_at(("auth",), "a key is given, but auth none would never send it")
+        return self

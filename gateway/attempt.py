@@ -28,6 +28,7 @@ from gateway.relay.pump import Pump
 from gateway.relay.sink import Sink
 from gateway.relay.watchdog import Deadlines, Watchdog
 from gateway.routing.plan import Target
+from gateway.routing.state import States
 from gateway.routing.table import Table
 from gateway.telemetry.timeline import Timeline
 from gateway.upstreams.client import Answer, Upstreams, read_refusal, scrub
@@ -50,6 +51,7 @@ class Services:
     upstreams: Upstreams
     sealer: Sealer
     aside: Aside
+    states: States = field(default_factory=States)
     grammar_faults: Counter[tuple[str, Fault]] = field(default_factory=Counter)
     """How often an answer of ours broke the grammar of its dialect, by the dialect's name and what was wrong."""
 

@@ -8,7 +8,7 @@ import random
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -22,20 +22,18 @@ from gateway.dialects import Dialect
 from gateway.dialects.base import Inbound, Json, Stamp
 from gateway.errors import (
     BadRequest,
-    ClientError,
     GatewayError,
     InternalError,
     TooLarge,
-    UpstreamError,
     WrongMethod,
 )
 from gateway.neutral.events import Start
 from gateway.neutral.request import Request
 from gateway.relay.sink import Sink
-from gateway.routing.plan import Target, plan
-from gateway.routing.table import Route
+from gateway.routing.plan import plan
 from gateway.telemetry import log
 from gateway.telemetry.timeline import Timeline
+from gateway.trying import Trying
 from gateway.wire.json_body import decode
 
 logger = logging.getLogger("triglot")
@@ -140,44 +138,14 @@ class Exchange:
             hides_reasoning=not self._services.settings.expose_reasoning,
         )
         call = Call(self._dialect, request, body, size, self._stamp)
-        await self._try_targets(plan(route, name, random.random()), route, call)
+        tries = Trying(self._services, call, route, self, self.record, self._make_attempt)
+        await tries.run(plan(route, name, random.random()))
 
     def _parsed(self, raw: bytearray, unread: Inbound) -> tuple[Request, Json]:
         """The request, and its body as JSON; the bytes are given up."""
         body = decode(raw)
         raw.clear()
         return self._dialect.parse(replace(unread, body=body)), body
-
-    async def _try_targets(self, targets: Sequence[Target], route: Route, call: Call) -> None:
-        """Until one answers. What one target can't carry another may, but what an upstream says comes first."""
-        told: GatewayError | None = None
-        for target in targets:
-            try:
-                await self._attempt(target, route, call)
-            except (UpstreamError, ClientError) as error:
-                if self.sink.is_committed or (isinstance(error, UpstreamError) and not error.is_retryable):
-                    raise
-                told = error if told is None or isinstance(error, UpstreamError) else told
-            else:
-                return
-        assert told is not None
-        raise told
-
-    async def _attempt(self, target: Target, route: Route, call: Call) -> None:
-        record = self.record
-        record.attempts += 1
-        record.upstream, record.upstream_dialect = target.name, target.upstream.dialect
-        attempt = self._make_attempt(self._services, call, target, route.timeouts, self)
-        try:
-            await attempt.run()
-        finally:
-            record.dropped_fragments = attempt.dropped_fragments or None
-            if (fault := attempt.grammar_fault) is not None:
-                record.grammar_fault = str(fault)
-                self._services.grammar_faults[self._dialect.name, fault] += 1
-        if attempt.error is not None:
-            record.end, record.error = "broken", str(attempt.error.kind)
-            attempt.error.__traceback__ = None  # as below
 
     # -- answering ---------------------------------------------------------------------------------------------------
 

@@ -309,7 +309,7 @@ class Attempt:
         if self._decoder is not None and not self._decoder.proves_end:
             headers["x-gateway-completeness"] = "unverifiable"
             if self._dialect is not self._call.dialect:  # such a wire counts no tokens either (truss.md §2.4)
-                headers["x-gateway-usage"] = "estimated"
+                headers["x-gateway-usage"] = "estimated" if self._request.wording.estimates_usage else "unknown"
         if self._answer is not None:
             headers |= self._passed_on(self._answer)
         return headers

@@ -18,6 +18,7 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from gateway.attempt import Attempt, Call, Services
+from gateway.config import Server
 from gateway.dialects import Dialect
 from gateway.dialects.base import Inbound, Json, Stamp
 from gateway.errors import (
@@ -28,7 +29,7 @@ from gateway.errors import (
     WrongMethod,
 )
 from gateway.neutral.events import Start
-from gateway.neutral.request import Request
+from gateway.neutral.request import Request, Wording
 from gateway.relay.sink import Sink
 from gateway.routing.plan import plan
 from gateway.telemetry import log
@@ -136,6 +137,7 @@ class Exchange:
             request,
             is_strict=unread.is_strict or route.is_strict,
             hides_reasoning=not self._services.settings.expose_reasoning,
+            wording=_wording(self._services.settings),
         )
         call = Call(self._dialect, request, body, size, self._stamp)
         tries = Trying(self._services, call, route, self, self.record, self._make_attempt)
@@ -263,6 +265,14 @@ def _is_strict(headers: Mapping[str, str]) -> bool:
     if asked not in _YES and asked not in _NO:
         raise BadRequest(f"{_STRICT}: expected one of {', '.join((*_YES, *_NO))}", param=_STRICT)
     return asked in _YES
+
+
+def _wording(settings: Server) -> Wording:
+    return Wording(
+        estimates_usage=settings.estimate_usage,
+        tells_full_context=settings.context_window_stop != "max_tokens",
+        aliases_reasoning=settings.reasoning_field == "reasoning",
+    )
 
 
 def _listed(scope: Scope, name: str) -> str:

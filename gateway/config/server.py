@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
@@ -59,6 +59,22 @@ class Server(Section):
     )
     expose_reasoning: bool = default(
         True, "Whether clients get to see reasoning where a model shows it; its token count stays in any case."
+    )
+    reasoning_field: Literal["reasoning_content", "reasoning"] = default(
+        "reasoning_content",
+        "Field in which chat clients get reasoning, in translated answers; most clients know this one. Never both, as "
+        "an SDK that knows both would show it twice. Relayed answers keep the upstream's field.",
+    )
+    context_window_stop: Literal["model_context_window_exceeded", "max_tokens"] = default(
+        "model_context_window_exceeded",
+        "Stop reason that Anthropic clients get where the upstream's context window is full, in translated answers. "
+        "max_tokens: for clients older than that word. Relayed answers keep the upstream's own.",
+    )
+    estimate_usage: bool = default(
+        True,
+        "Whether tokens that no upstream counted are estimated where the client's API wants a number, at a quarter of "
+        "the characters: agents watch their context by it. False: 0 where the API insists, else no usage. Calls that "
+        "count tokens are answered in any case.",
     )
     model_hosts: tuple[HostSuffix, ...] = default(
         (),

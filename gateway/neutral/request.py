@@ -245,6 +245,21 @@ class ReasoningRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Wording:
+    """How the operator wants translated answers worded, where the client's API leaves a choice."""
+
+    estimates_usage: bool = True
+    """Tokens that no upstream counted are estimated where the API has to name a number (mapping.md §7.2)."""
+    tells_full_context: bool = True
+    """A full context window is told apart from an answer that became too long, where the API can (§7.1)."""
+    aliases_reasoning: bool = False
+    """Reasoning goes under the other name that the API's clients know for it (§6.2)."""
+
+
+WORDING: Final = Wording()
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """One request, whole. See the module's docstring for what unset means."""
 
@@ -290,6 +305,7 @@ class Request:
     """Nothing may be dropped: what the upstream can't carry is refused (mapping.md §3)."""
     hides_reasoning: bool = False
     """The client gets no reasoning text, only its token count (mapping.md §6.2)."""
+    wording: Wording = WORDING
     echo: Mapping[str, Any] = field(default_factory=dict)
     """What the client's own dialect repeats in its answer; known to that dialect only."""
     headers: Mapping[str, str] = field(default_factory=dict)

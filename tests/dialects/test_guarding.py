@@ -19,7 +19,7 @@ from gateway.dialects.base import Fault, Guard
 from gateway.dialects.openai import guarding as chat
 from gateway.dialects.responses import guarding as responses
 from gateway.dialects.truss.parsing import FORM_RAW
-from gateway.neutral.request import Request
+from gateway.neutral.request import WORDING, Request, Wording
 from tests.dialects.cases import CASES, STAMP, Case, asked
 from tests.dialects.wire_grammar import check_anthropic, check_openai, check_responses
 
@@ -27,8 +27,8 @@ GUARDED: Final = ("openai", "anthropic", "responses")
 every_case = pytest.mark.parametrize("case", CASES, ids=str)
 
 
-def guard_of(client: str, *, include_usage: bool = True) -> Guard:
-    guard = DIALECTS[client].guard(Request("demo", (), stream=True, include_usage=include_usage))
+def guard_of(client: str, *, include_usage: bool = True, wording: Wording = WORDING) -> Guard:
+    guard = DIALECTS[client].guard(Request("demo", (), stream=True, include_usage=include_usage, wording=wording))
     assert guard is not None
     return guard
 
@@ -176,19 +176,25 @@ def test_order_is_checked_also_where_the_numbers_are_right(frames: list[bytes]) 
 class Wire:
     """Writes frames of any kind, numbered as the stream so far demands."""
 
+    client: str
+    wording = WORDING
     transitions: Mapping[Any, Mapping[Any, Any]]
     begin: Enum
     nowhere: frozenset[Enum]
     """Kinds that no state takes."""
+    elsewhere: frozenset[Enum] = frozenset()
+    """Kinds of streams that were asked for in another way: the same frames mean something else here."""
 
     def frame(self, kind: Enum) -> bytes:
         raise NotImplementedError
 
 
 class Chat(Wire):
+    client = "openai"
     transitions = chat.TRANSITIONS
     begin = chat.State.NEW
     nowhere = frozenset({chat.Kind.STRAY, chat.Kind.FOREIGN, chat.Kind.UNKNOWN})
+    elsewhere: frozenset[Enum] = frozenset({chat.Kind.FINISH, chat.Kind.FINISH_BEFORE_ANY_USAGE})
 
     def __init__(self) -> None:
         self.calls = 0
@@ -203,7 +209,7 @@ class Chat(Wire):
                 return b'data: {"error":{"message":"m","type":"server_error","param":null,"code":null}}\n\n'
             case chat.Kind.USAGE:
                 return self.chunk([], {"total_tokens": 0})
-            case chat.Kind.FINISH_BEFORE_USAGE:
+            case chat.Kind.FINISH_BEFORE_USAGE | chat.Kind.FINISH_BEFORE_ANY_USAGE:
                 return self.delta({}, "stop")
             case chat.Kind.FOREIGN:
                 return self.delta({"content": "x"}).replace(b'"chat.completion.chunk"', b'"text_completion"')
@@ -229,7 +235,7 @@ class Chat(Wire):
             case chat.Kind.ANNOTATIONS:
                 return {"annotations": [{"type": "url_citation"}]}
             case chat.Kind.REASONING:
-                return {"reasoning_content": "x"}
+                return {"reasoning" if self.wording.aliases_reasoning else "reasoning_content": "x"}
             case _:
                 return {kind.name.lower(): "x"}
 
@@ -241,11 +247,19 @@ class Chat(Wire):
         return b"data: %b\n\n" % orjson.dumps({**head, "choices": choices, "usage": usage})
 
 
+class Uncounted(Chat):
+    """Usage was asked for and may stay away; and reasoning has its other name."""
+
+    wording = Wording(estimates_usage=False, aliases_reasoning=True)
+    elsewhere = frozenset({chat.Kind.FINISH, chat.Kind.FINISH_BEFORE_USAGE})
+
+
 def call(value: dict[str, Any]) -> dict[str, Any]:
     return {"tool_calls": [value]}
 
 
 class Messages(Wire):
+    client = "anthropic"
     transitions = messages.TRANSITIONS
     begin = messages.State.NEW
     nowhere = frozenset({messages.Kind.STRAY, messages.Kind.UNKNOWN})
@@ -287,6 +301,7 @@ class Messages(Wire):
 
 
 class Responses(Wire):
+    client = "responses"
     transitions = responses.TRANSITIONS
     begin = responses.State.NEW
     nowhere = frozenset({responses.Kind.STRAY, responses.Kind.UNKNOWN})
@@ -363,33 +378,34 @@ class Responses(Wire):
         return b"event: response.%b\ndata: %b\n\n" % (name.encode(), orjson.dumps(body))
 
 
+def ways(wire: type[Wire]) -> dict[Any, list[Any]]:
+    """The kinds of frames that lead to each state, found in the table."""
+    found: dict[Any, list[Any]] = {wire.begin: []}
+    for known in (queue := [wire.begin]):
+        for kind, following in wire.transitions[known].items():
+            if following not in found and kind not in wire.elsewhere:
+                found[following] = [*found[known], kind]
+                queue.append(following)
+    return found
+
+
 WIRES: Final[Mapping[str, type[Wire]]] = {"openai": Chat, "anthropic": Messages, "responses": Responses}
+ALL_WIRES: Final[tuple[type[Wire], ...]] = (*WIRES.values(), Uncounted)
 PAIRS: Final = [
-    pytest.param(client, state, kind, id=f"{client}-{state.name}-{kind.name}".lower())
-    for client, wire in WIRES.items()
-    for state in wire.transitions
+    pytest.param(wire, state, kind, id=f"{wire.__name__}-{state.name}-{kind.name}".lower())
+    for wire in ALL_WIRES
+    for state in ways(wire)
     for kind in type(next(iter(wire.nowhere)))
-    if kind is not chat.Kind.FINISH  # the finish of clients that asked for no usage has a test of its own
+    if kind not in wire.elsewhere
 ]
 
 
-def way_to(wire: type[Wire], state: Enum) -> list[Any]:
-    """The kinds of frames that lead to a state, found in the table."""
-    ways: dict[Any, list[Any]] = {wire.begin: []}
-    for known in (queue := [wire.begin]):
-        for kind, following in wire.transitions[known].items():
-            if following not in ways and kind is not chat.Kind.FINISH:
-                ways[following] = [*ways[known], kind]
-                queue.append(following)
-    return ways[state]
-
-
-@pytest.mark.parametrize(("client", "state", "kind"), PAIRS)
-def test_every_pair_is_taken_or_refused_as_the_table_says(client: str, state: Enum, kind: Enum) -> None:
+@pytest.mark.parametrize(("kind_of_wire", "state", "kind"), PAIRS)
+def test_every_pair_is_taken_or_refused_as_the_table_says(kind_of_wire: type[Wire], state: Enum, kind: Enum) -> None:
     """A refused frame is named with its state and changes nothing; twice, as the second of a kind takes a short cut."""
-    wire = WIRES[client]()
-    guard = guard_of(client)
-    for step in way_to(WIRES[client], state):
+    wire = kind_of_wire()
+    guard = guard_of(wire.client, wording=wire.wording)
+    for step in ways(kind_of_wire)[state]:
         assert guard.check(wire.frame(step)) is None
     for _ in range(2):
         before = state
@@ -401,12 +417,11 @@ def test_every_pair_is_taken_or_refused_as_the_table_says(client: str, state: En
             break
 
 
-@pytest.mark.parametrize("wire", WIRES.values())
+@pytest.mark.parametrize("wire", ALL_WIRES)
 def test_a_table_is_total(wire: type[Wire]) -> None:
     """Every state has a row and a way to it, and every kind a state that takes it, or none on purpose."""
     assert set(wire.transitions) == set(type(wire.begin))
-    for state in wire.transitions:
-        way_to(wire, state)
+    assert set(wire.transitions) == {state for like in ALL_WIRES if like.client == wire.client for state in ways(like)}
     taken = {kind for row in wire.transitions.values() for kind in row}
     assert taken == set(type(next(iter(wire.nowhere)))) - wire.nowhere
 
@@ -563,3 +578,12 @@ def test_a_write_is_taken_as_a_whole_or_not_at_all(client: str) -> None:
     if isinstance(wire, Responses):
         wire.number = len(OPENED[client])  # what was not sent does not count
     assert (guard.check(wire.frame(errors[client])), guard.end()) == (None, None)
+
+
+@pytest.mark.parametrize("aliases", [True, False])
+def test_reasoning_has_the_one_name_that_the_operator_chose(aliases: bool) -> None:
+    guard, wire = guard_of("openai", wording=Wording(aliases_reasoning=aliases)), Chat()
+    assert guard.check(wire.frame(chat.Kind.ROLE)) is None
+    right, wrong = [wire.delta({name: "x"}) for name in ("reasoning", "reasoning_content")][:: 1 if aliases else -1]
+    assert guard.check(right) is None
+    assert guard.check(wrong) == Fault("open", "unknown")

@@ -119,7 +119,7 @@ class Encoder:
         """`message_start` needs a plausible prompt size: an estimate where the upstream tells none yet (pitfall 32)."""
         self._origin = start.origin
         self._usage = self._usage.merged(start.usage or ev.Usage())
-        if not self._usage.input:
+        if not self._usage.input and self._request.wording.estimates_usage:
             self._usage = replace(self._usage, input=self._request.estimate_tokens())
         message: Json = {
             "id": f"msg_{self._stamp.token}",
@@ -151,9 +151,13 @@ class Encoder:
         if self._finish is None:
             return b""
         usage = self._usage
-        if usage.output is None:  # never told: an estimate, as this API demands a number (mapping.md §7.2)
+        if usage.output is None and self._request.wording.estimates_usage:  # never told (mapping.md §7.2)
             usage = ev.Usage(output=max(1, self._characters // 4)).merged(usage)
-        body = {"type": "message_delta", "delta": _spell_finish(self._finish), "usage": dump_usage(usage)}
+        body = {
+            "type": "message_delta",
+            "delta": _spell_finish(self._finish, self._request),
+            "usage": dump_usage(usage),
+        }
         return _frame("message_delta", body) + _STOP
 
 
@@ -171,8 +175,9 @@ def _citation(event: ev.Citation) -> bytes:
     return _delta(event.index, {"type": "citations_delta", "citation": event.citation})
 
 
-def _spell_finish(finish: ev.Finish) -> Json:
-    reason = _REASONS[finish.reason]
+def _spell_finish(finish: ev.Finish, request: rq.Request) -> Json:
+    is_plain = finish.reason is Reason.CONTEXT_WINDOW and not request.wording.tells_full_context
+    reason = _REASONS[Reason.LENGTH if is_plain else finish.reason]
     if reason == "stop_sequence" and finish.stop_sequence is None:
         reason = "end_turn"
     matched = finish.stop_sequence if reason == "stop_sequence" else None
@@ -214,17 +219,24 @@ def dump_usage(usage: ev.Usage) -> Json:
 
 def dump(response: Response, request: rq.Request, stamp: Stamp) -> Json:
     """A whole answer as a message object."""
-    characters = sum(len(block.text) for block in response.blocks)
-    estimate = ev.Usage(request.estimate_tokens(), max(1, characters // 4))
     return {
         "id": f"msg_{stamp.token}",
         "type": "message",
         "role": "assistant",
         "model": request.model,
         "content": [_dump_block(block, response.start.origin, stamp) for block in response.blocks],
-        **_spell_finish(response.finish),
-        "usage": dump_usage(estimate.merged(response.usage) if response.usage else estimate),
+        **_spell_finish(response.finish, request),
+        "usage": dump_usage(_counted(response, request)),
     }
+
+
+def _counted(response: Response, request: rq.Request) -> ev.Usage:
+    """What the upstream counted; for the rest estimates, where they are wanted."""
+    told = response.usage or ev.Usage()
+    if not request.wording.estimates_usage:
+        return told
+    characters = sum(len(block.text) for block in response.blocks)
+    return ev.Usage(request.estimate_tokens(), max(1, characters // 4)).merged(told)
 
 
 def _dump_block(block: Block, origin: str, stamp: Stamp) -> Json:

@@ -53,7 +53,7 @@ _CHAT: Final = Dialect(
     lossy=(
         ("signatures and redacted reasoning", "in `reasoning_details`, for clients that send it back"),
         ("several sealed thoughts in one streamed answer", "given back as one, without their seals"),
-        ("whether reasoning is a summary", "`reasoning_content` either way"),
+        ("whether reasoning is a summary", "the same field either way"),
         ("citations without a web address", "dropped"),
         ("citations of web pages", "annotations over the whole text that quotes them"),
         ("calls and results of a vendor's own tools in an answer", "dropped; the text stays"),

@@ -54,6 +54,7 @@ class Encoder:
         self._before = b"data: " + orjson.dumps(self._head)[:-1] + choice
         self._after = b',"logprobs":null,"finish_reason":null}]' + usage + b"\n\n"
         self._finished = b',"logprobs":null,"finish_reason":"%s"%s}]' + usage + b"\n\n"
+        self._thought = reasoning_field(request)
         self._takes_custom = takes_custom(request)
         self._calls = -1
         self._call_kind = ""
@@ -80,7 +81,7 @@ class Encoder:
                 return self._arguments(event.fragment)
             case ev.ReasoningDelta():
                 self._other += len(event.text)
-                return self._delta({"reasoning_content": event.text})
+                return self._delta({self._thought: event.text})
             case ev.RefusalDelta():
                 self._other += len(event.text)
                 return self._delta({"refusal": event.text})
@@ -202,10 +203,17 @@ class Encoder:
         if not self._request.include_usage:
             return b""
         usage = self._usage
-        if usage.output is None:  # asked for, never told: an estimate (mapping.md §7.2)
+        if usage.output is None:  # asked for, never told: an estimate, if anything (mapping.md §7.2)
+            if not self._request.wording.estimates_usage:
+                return b""
             written = max(1, (self._text + self._other) // 4)
             usage = ev.Usage(self._request.estimate_tokens(), written).merged(usage)
         return sse.write(orjson.dumps({**self._head, "choices": [], "usage": dump_usage(usage)}))
+
+
+def reasoning_field(request: rq.Request) -> str:
+    """The name under which this client gets reasoning: one of two, as SDKs that know both would show it twice."""
+    return "reasoning" if request.wording.aliases_reasoning else "reasoning_content"
 
 
 def takes_custom(request: rq.Request) -> bool:
@@ -269,7 +277,7 @@ def _message(response: Response, request: rq.Request) -> Json:
     }
     optional = {
         "annotations": _dump_annotations(response.blocks),
-        "reasoning_content": reasoning,
+        reasoning_field(request): reasoning,
         "reasoning_details": _dump_details(response.blocks),
         "tool_calls": calls,
     }

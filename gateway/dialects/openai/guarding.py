@@ -1,8 +1,9 @@
 """The order that chat completion chunks may come in: one table (`openai-chat.md` §5, the grammar to emit).
 
 NEW: nothing but keep-alives. OPEN: the role came, no tool call yet. CALLING: a call was begun, and arguments belong to
-the last one. COUNTING: finished, and the client is still owed the usage it asked for. CLOSING: only `[DONE]` is left.
-DONE and FAILED: nothing may follow. A pair that is not in the table does not exist.
+the last one. COUNTING: finished, and the client is still owed the usage it asked for. IF_COUNTED: finished, and the
+usage it asked for comes only if somebody counted. CLOSING: only `[DONE]` is left. DONE and FAILED: nothing may follow.
+A pair that is not in the table does not exist.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from enum import Enum, auto
 from typing import Final
 
 from gateway.dialects.guard import FrameGuard, Reading
+from gateway.dialects.openai.encoding import reasoning_field
 from gateway.neutral.request import Request
 
 
@@ -20,6 +22,7 @@ class State(Enum):
     OPEN = auto()
     CALLING = auto()
     COUNTING = auto()
+    IF_COUNTED = auto()
     CLOSING = auto()
     DONE = auto()
     FAILED = auto()
@@ -38,6 +41,8 @@ class Kind(Enum):
     FINISH = auto()
     FINISH_BEFORE_USAGE = auto()
     """The finish of a stream that ends in a usage chunk."""
+    FINISH_BEFORE_ANY_USAGE = auto()
+    """The finish of a stream that ends in a usage chunk if there is usage to tell."""
     USAGE = auto()
     TERMINATOR = auto()
     ERROR = auto()
@@ -52,11 +57,17 @@ _DELTAS: Final = {
     b"role": Kind.ROLE,
     b"content": Kind.CONTENT,
     b"refusal": Kind.REFUSAL,
-    b"reasoning_content": Kind.REASONING,
     b"reasoning_details": Kind.REASONING_DETAILS,
     b"annotations": Kind.ANNOTATIONS,
 }
-"""Kinds of a delta by its first field; tool calls are told apart by what stands in them."""
+"""Kinds of a delta by its first field, beside reasoning; tool calls are told apart by what stands in them."""
+
+
+_FINISHES: Final = {
+    Kind.FINISH: State.CLOSING,
+    Kind.FINISH_BEFORE_USAGE: State.COUNTING,
+    Kind.FINISH_BEFORE_ANY_USAGE: State.IF_COUNTED,
+}
 
 
 def _anywhere(state: State) -> dict[Kind, State]:
@@ -64,9 +75,8 @@ def _anywhere(state: State) -> dict[Kind, State]:
 
 
 def _answering(state: State) -> dict[Kind, State]:
-    content = {kind: state for kind in _DELTAS.values() if kind is not Kind.ROLE}
-    finish = {Kind.FINISH: State.CLOSING, Kind.FINISH_BEFORE_USAGE: State.COUNTING}
-    return _anywhere(state) | content | finish | {Kind.TOOL_HEAD: State.CALLING}
+    content = {kind: state for kind in (*_DELTAS.values(), Kind.REASONING) if kind is not Kind.ROLE}
+    return _anywhere(state) | content | _FINISHES | {Kind.TOOL_HEAD: State.CALLING}
 
 
 TRANSITIONS: Final[dict[State, dict[Kind, State]]] = {
@@ -74,6 +84,7 @@ TRANSITIONS: Final[dict[State, dict[Kind, State]]] = {
     State.OPEN: _answering(State.OPEN),
     State.CALLING: _answering(State.CALLING) | {Kind.TOOL_ARGUMENTS: State.CALLING},
     State.COUNTING: _anywhere(State.COUNTING) | {Kind.USAGE: State.CLOSING},
+    State.IF_COUNTED: _anywhere(State.IF_COUNTED) | {Kind.USAGE: State.CLOSING, Kind.TERMINATOR: State.DONE},
     State.CLOSING: _anywhere(State.CLOSING) | {Kind.TERMINATOR: State.DONE},
     State.DONE: {},
     State.FAILED: {},
@@ -91,16 +102,18 @@ _UNKNOWN: Final = Reading(Kind.UNKNOWN)
 
 def guard(request: Request) -> FrameGuard[State, Kind]:
     """Guards the stream that answers this request."""
-    return FrameGuard(TRANSITIONS, State.NEW, _Reader(request.include_usage))
+    return FrameGuard(TRANSITIONS, State.NEW, _Reader(request))
 
 
 class _Reader:
     """Tells chunks apart by their one delta; knows the head that all of them share once the first one came."""
 
-    def __init__(self, include_usage: bool) -> None:
-        self._suffix = b'"finish_reason":null}],"usage":null}' if include_usage else b'"finish_reason":null}]}'
-        self._finished = b'"}],"usage":null}' if include_usage else b'"}]}'
-        self._finish = Kind.FINISH_BEFORE_USAGE if include_usage else Kind.FINISH
+    def __init__(self, request: Request) -> None:
+        end = b'}],"usage":null}' if request.include_usage else b"}]}"
+        self._suffix = b'"finish_reason":null' + end
+        self._finished = b'"' + end
+        self._finish = _finish(request)
+        self._deltas = {**_DELTAS, reasoning_field(request).encode(): Kind.REASONING}
         self._identity = b""
         self._calls = 0
 
@@ -135,7 +148,7 @@ class _Reader:
         if frame.startswith(b'{"tool_calls":', at):
             return self._call(frame, at)
         name, end = _name(frame, at + 2)
-        return Reading(_DELTAS.get(name, Kind.UNKNOWN), frame[:end], self._suffix)
+        return Reading(self._deltas.get(name, Kind.UNKNOWN), frame[:end], self._suffix)
 
     def _call(self, frame: bytes, at: int) -> Reading[Kind]:
         """A head begins the next call, in order; arguments, or a custom tool's input, belong to the last one."""
@@ -147,6 +160,12 @@ class _Reader:
         if frame.startswith(more, at) and name in (b"function", b"custom"):
             return Reading(Kind.TOOL_ARGUMENTS, frame[:end], self._suffix)
         return Reading(Kind.STRAY)
+
+
+def _finish(request: Request) -> Kind:
+    if not request.include_usage:
+        return Kind.FINISH
+    return Kind.FINISH_BEFORE_USAGE if request.wording.estimates_usage else Kind.FINISH_BEFORE_ANY_USAGE
 
 
 def _name(frame: bytes, at: int) -> tuple[bytes, int]:

@@ -212,6 +212,8 @@ class Sequencer:
 
     def _fail(self, failed: Failed) -> Iterator[Event]:
         self._phase, self._live = _Phase.OVER, None
+        self._waiting, self._held_space, self._all_calls = [], [], []
+        self._calls.clear()
         yield failed
 
     def _end(self, end: End) -> Iterator[Event]:
@@ -260,8 +262,9 @@ class Sequencer:
             yield _delta(last, piece)
             return
         last.pieces.append(piece)
-        self._hold(size_of(piece))
         yield from self._advance()
+        if last is not self._live:  # what goes on at once takes no room, however large
+            self._hold(size_of(piece))
 
     # -- tool calls --------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterable
 from itertools import groupby
 
@@ -662,6 +663,20 @@ def test_text_that_does_not_wait_is_not_counted() -> None:
     assert MAX_WAITING == 8 * 1024 * 1024
 
 
+def test_what_goes_on_at_once_takes_no_room() -> None:
+    """A whole answer's text is one piece, as large as `max_answer` lets it be."""
+    told = run(text("x" * 10 * BIG), think("y" * 10 * BIG), STOP, sequencer=Sequencer(max_waiting=BIG))
+    assert not any(line.startswith("failed") for line in told)
+
+
+def test_a_broken_stream_lets_go_of_what_waited() -> None:
+    """Its sequencer lives as long as the client takes to hear of it."""
+    sequencer = Sequencer(max_waiting=BIG)
+    events = sequencer.feed([call(0, "{", name="f"), text("x" * BIG), text("x" * BIG)])
+    assert isinstance(events[-1], Failed)
+    assert held_by(sequencer) < 100
+
+
 # -- for any sequence ----------------------------------------------------------------------------------------------
 
 WORDS = st.sampled_from(["", " ", "\n", "a", "{", "}", "{}", '"', "\\", "ab c", "é\u2028"])
@@ -790,3 +805,8 @@ def test_an_end_that_nobody_explained_is_for_its_calls_only_if_they_are_whole(ar
     assert told[-1] == Finish(reason, is_inferred=True)
     explained = Sequencer("s").feed([*pieces[:-1], Finish(Reason.STOP)])
     assert explained[-1] == Finish(Reason.TOOL_CALLS), "rule 9, where the upstream said that it stopped"
+
+
+def held_by(sequencer: Sequencer) -> int:
+    """Bytes of text that it keeps, pickled to reach all of it."""
+    return len(pickle.dumps([sequencer._waiting, sequencer._calls, sequencer._all_calls, sequencer._held_space]))

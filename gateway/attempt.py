@@ -27,9 +27,9 @@ from gateway.relay.carrier import Carrier, PassThrough, Translation
 from gateway.relay.pump import Pump
 from gateway.relay.sink import Sink
 from gateway.relay.watchdog import Deadlines, Watchdog
-from gateway.routing.plan import Target
 from gateway.routing.state import States
 from gateway.routing.table import Table
+from gateway.routing.target import Target
 from gateway.telemetry.timeline import Timeline
 from gateway.upstreams.client import Answer, Upstreams, read_refusal, scrub
 

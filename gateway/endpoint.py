@@ -31,6 +31,8 @@ from gateway.errors import (
 from gateway.neutral.events import Start
 from gateway.neutral.request import Request, Wording
 from gateway.relay.sink import Sink
+from gateway.routing import affinity
+from gateway.routing.balancing import Moment
 from gateway.routing.plan import plan
 from gateway.telemetry import log
 from gateway.telemetry.timeline import Timeline
@@ -74,7 +76,7 @@ class Endpoint:
             headers = self._checked(scope)
             body = await read_body(receive, headers, self._services.settings.max_body)
             async with client_present(receive, exchange.sink):
-                await exchange.serve(body, self._unread(scope, headers))
+                await exchange.serve(body, self._unread(scope, headers), self._sessions(headers))
         except ClientLeft:
             exchange.record.end = "client_left"
         except GatewayError as error:
@@ -99,6 +101,10 @@ class Endpoint:
         read = {name: headers.get(name, "") for name in _READ_BY_DIALECTS}
         read |= {name: _listed(scope, name) for name in self._dialect.reads}
         return Inbound({}, path, read, self._services.sealer, _is_strict(headers))
+
+    def _sessions(self, headers: Mapping[str, str]) -> Mapping[str, str]:
+        """Those headers that tie a request to a target: only configured ones are ever read."""
+        return {name: headers[name] for name in self._services.table.session_headers if name in headers}
 
     def _host_model(self, headers: Mapping[str, str]) -> dict[str, str]:
         """`model-ID.` in front of a configured host suffix names the model (truss.md §2.1)."""
@@ -126,7 +132,7 @@ class Exchange:
 
     # -- the way of a request ----------------------------------------------------------------------------------------
 
-    async def serve(self, raw: bytearray, unread: Inbound) -> None:
+    async def serve(self, raw: bytearray, unread: Inbound, sessions: Mapping[str, str]) -> None:
         """Parses, routes, and tries the targets in order until one answers."""
         size = len(raw)
         request, body = await self._services.aside.run(size, partial(self._parsed, raw, unread))
@@ -141,7 +147,9 @@ class Exchange:
         )
         call = Call(self._dialect, request, body, size, self._stamp)
         tries = Trying(self._services, call, route, self, self.record, self._make_attempt)
-        await tries.run(plan(route, name, random.random()))
+        key = affinity.key(route.balance, request, sessions)
+        moment = Moment(random.random(), self._loop.time(), key, request.stream)
+        await tries.run(plan(route, name, moment, self._services.states))
 
     def _parsed(self, raw: bytearray, unread: Inbound) -> tuple[Request, Json]:
         """The request, and its body as JSON; the bytes are given up."""

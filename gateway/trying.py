@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from gateway.attempt import Attempt, Call, Client, Services
 from gateway.errors import ClientError, GatewayError, UpstreamError
-from gateway.routing.plan import Target
 from gateway.routing.table import Route
+from gateway.routing.target import Target
 from gateway.telemetry.log import Record
 
 
@@ -52,10 +54,25 @@ class Trying:
         for state in counted:
             state.in_flight += 1
         try:
-            await self._attempt(target)
+            with self._timed(target):
+                await self._attempt(target)
         finally:
             for state in counted:
                 state.in_flight -= 1
+
+    @contextmanager
+    def _timed(self, target: Target) -> Iterator[None]:
+        """Notes how long the target's answer is waited for, as soon as it is known."""
+        wait = self._services.states.target(target).wait(streams=self._call.request.stream)
+        now = asyncio.get_running_loop().time
+        timeline, called = self._client.timeline, now()
+        timeline.on_first_content = lambda came: wait.answered(came - called, came)
+        try:
+            yield
+        except UpstreamError as error:
+            if error.is_retryable and not timeline.content_events:
+                wait.failed(now() - called, now())
+            raise
 
     async def _attempt(self, target: Target) -> None:
         record = self._record

@@ -1,6 +1,7 @@
 """routes.yaml → frozen values; every default, limit and unit."""
 
 from gateway.config.address import is_loopback
+from gateway.config.balance import Balance
 from gateway.config.complaints import hint
 from gateway.config.models import Config, load, parse
 from gateway.config.route import Route, Target, Timeouts, WeightedTarget
@@ -10,6 +11,7 @@ from gateway.config.told import schema, summary, warnings
 from gateway.config.upstream import Upstream
 
 __all__ = [
+    "Balance",
     "Config",
     "ConfigError",
     "Route",

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, ValidationInf
 from pydantic_core import CoreSchema
 
 from gateway.config import settings_file
+from gateway.config.balance import Balance
 from gateway.config.complaints import flaw, flaw_at, hint
 from gateway.config.section import Name, Section, default, filled
 from gateway.config.units import Seconds
@@ -70,8 +71,9 @@ class Route(Section):
 
     targets: Annotated[tuple[WeightedTarget, ...], BeforeValidator(filled)] = Field(
         json_schema_extra={"minItems": 1},
-        description="Where requests go, shared by weight; those not chosen are tried after the chosen one.",
+        description="Where requests go, shared as `balance` says; those not chosen are tried after the chosen one.",
     )
+    balance: Balance = default("weighted", "How the targets share the requests.")
     fallback: tuple[Target, ...] = default((), "Tried in this order after all targets failed.")
     timeouts: Timeouts = Field(default_factory=Timeouts, description="Deadlines of this route.")
     strict: bool = default(
@@ -92,6 +94,17 @@ class Route(Section):
         if not any(target.weight for target in self.targets):
             raise flaw_at(("targets",), "all weights are 0; at least one target needs a weight above 0")
         self.refuse_repeats(None)
+        return self
+
+    @model_validator(mode="after")
+    def _has_to_balance(self) -> Self:
+        """A balance that changes nothing, and a weight that means nothing, are slips."""
+        if not self.balance.is_by_weight and sum(target.weight > 0 for target in self.targets) < 2:
+            raise flaw_at(("balance",), f"{self.balance.name} needs two targets with a weight above 0 to choose from")
+        for index, target in enumerate(self.targets):
+            if target.weight > 1 and not self.balance.heeds_weights:
+                where = ("targets", index, "weight")
+                raise flaw_at(where, f"{self.balance.name} heeds no weights, except 0 for a target that stands by")
         return self
 
     def refuse_repeats(self, asked: str | None, path: settings_file.Path = ()) -> None:

@@ -45,6 +45,7 @@ def _told_route(name: str, route: Route) -> dict[str, Any]:
         "name": name,
         "targets": [target.model_dump() for target in route.targets],
         "fallback": [target.model_dump() for target in route.fallback],
+        "balance": route.balance.model_dump(),
         "timeouts": route.timeouts.model_dump(),
         "strict": route.strict,
     }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from gateway.routing.plan import Target
+from gateway.routing.latency import PeakEwma
+from gateway.routing.target import Target
 
 
 @dataclass(slots=True)
@@ -13,6 +14,14 @@ class TargetState:
 
     in_flight: int = 0
     """Tries that are under way."""
+    first_token: PeakEwma = field(default_factory=PeakEwma)
+    """How long streams wait for their first content."""
+    whole: PeakEwma = field(default_factory=PeakEwma)
+    """How long answers take that come whole; never compared with the other."""
+
+    def wait(self, *, streams: bool) -> PeakEwma:
+        """How long a client waits until it sees something."""
+        return self.first_token if streams else self.whole
 
 
 @dataclass(slots=True)
@@ -31,10 +40,9 @@ class States:
         self._upstreams: dict[str, UpstreamState] = {}
 
     def target(self, target: Target) -> TargetState:
-        """The state of a target, by its upstream and its model."""
-        key = (target.name, target.model)
-        if (state := self._targets.get(key)) is None:
-            state = self._targets[key] = TargetState()
+        """The state of a target, by its upstream and its model as configured."""
+        if (state := self._targets.get(target.key)) is None:
+            state = self._targets[target.key] = TargetState()
         return state
 
     def upstream(self, name: str) -> UpstreamState:

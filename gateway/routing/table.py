@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from gateway.config import Config, Target, Timeouts, Upstream, WeightedTarget, hint
+from gateway.config import Balance, Config, Target, Timeouts, Upstream, WeightedTarget, hint
 from gateway.errors import NoRoute
 
 
@@ -18,6 +19,7 @@ class Route:
     fallback: tuple[Target, ...]
     timeouts: Timeouts
     upstreams: Mapping[str, Upstream]
+    balance: Balance
     is_strict: bool = False
     """Whether what a target would drop is refused, whatever the client asks for."""
 
@@ -32,12 +34,16 @@ class Table:
 
     def __init__(self, config: Config) -> None:
         routes = [
-            Route(name, route.targets, route.fallback, route.timeouts, config.upstreams, route.strict)
+            Route(name, route.targets, route.fallback, route.timeouts, config.upstreams, route.balance, route.strict)
             for name, route in config.routes.items()
         ]
         self._exact = {route.name: route for route in routes if not route.is_pattern}
         patterns = (route for route in routes if route.is_pattern)
         self._patterns = sorted(patterns, key=lambda route: len(route.name.replace("*", "")), reverse=True)
+
+        ways = (route.balance.sticky for route in routes)
+        self.session_headers: Final = frozenset(way.header for way in ways if way and way.header)
+        """Request headers that tie requests to targets, in lower case."""
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from gateway.neutral.events import CONTENT, Event, Finish, Start, Usage
 
@@ -17,6 +17,8 @@ class Timeline:
         self.content_events = 0
         self.usage = Usage()
         self.finish: Finish | None = None
+        self.on_first_content: Callable[[float], None] | None = None
+        """Told once when the first content came."""
 
     def note(self, events: Iterable[Event], now: float) -> None:
         """Takes events that were received at `now`."""
@@ -36,6 +38,8 @@ class Timeline:
             self.last_content = now
             if self.first_content is None:
                 self.first_content = now
+                if self.on_first_content is not None:
+                    self.on_first_content(now)
 
     @property
     def ttft_s(self) -> float | None:

@@ -579,6 +579,7 @@ def test_the_summary_is_plain_and_without_keys() -> None:
             {"upstream": "vllm", "model": "4.10", "weight": 1},
         ],
         "fallback": [{"upstream": "haiku", "model": None}],
+        "balance": "weighted",
         "timeouts": {"connect": 0.25, "first_token": 30.0, "idle": 60.0, "total": 3600.0},
         "strict": False,
     }

@@ -8,8 +8,11 @@ from functools import cache
 import pytest
 
 from gateway.config import Config, parse
-from gateway.routing.plan import Target, plan
+from gateway.routing.balancing import Moment
+from gateway.routing.plan import plan
+from gateway.routing.state import States
 from gateway.routing.table import Table
+from gateway.routing.target import Target
 
 UPSTREAMS = "upstreams:\n" + "".join(
     f"  {name}: {{dialect: openai, url: 'simulator://{name}'}}\n" for name in ("a", "b", "c", "d")
@@ -26,7 +29,7 @@ def table(routes: str) -> Table:
 
 
 def planned(routes: str, asked: str, chance: float) -> tuple[Target, ...]:
-    return plan(table(routes).find([asked])[0], asked, chance)
+    return plan(table(routes).find([asked])[0], asked, Moment(chance), States())
 
 
 def names(routes: str, chance: float) -> str:
@@ -91,7 +94,7 @@ def test_a_pattern_passes_the_name_asked_for_on() -> None:
 
 def test_an_exact_route_uses_its_own_name_whatever_longer_name_led_to_it() -> None:
     route = Table(config("haiku: a")).find(["haiku@staging", "haiku"])[0]
-    assert [target.model for target in plan(route, "haiku@staging", 0)] == ["haiku"]
+    assert [target.model for target in plan(route, "haiku@staging", Moment(0), States())] == ["haiku"]
 
 
 def test_no_target_is_tried_twice() -> None:
@@ -100,3 +103,10 @@ def test_no_target_is_tried_twice() -> None:
         ("a", "claude-3"),
         ("b", "claude-3"),
     ]
+
+
+def test_what_is_known_of_a_target_goes_by_configured_names_only() -> None:
+    """Clients can make up names without end; each would be a state that nobody ever takes away."""
+    routes = '"claude-*": {targets: [{upstream: a}, {upstream: b, model: fixed}]}'
+    keys = {target.key for n in range(99) for target in planned(routes, f"claude-{n}", 0)}
+    assert keys == {("a", "claude-*"), ("b", "fixed")}

@@ -1,0 +1,26 @@
+"""A place to send requests to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from gateway.config import Upstream
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One upstream to try, by its name in the configuration, and the model name to use there.
+
+    `configured` is that name as the configuration has it: for a pattern that passes names on, the pattern. What is
+    known of targets goes by it, because names that clients make up are without end.
+    """
+
+    name: str
+    upstream: Upstream
+    model: str
+    configured: str = field(default="", compare=False)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What it is known by from request to request."""
+        return self.name, self.configured or self.model

@@ -29,6 +29,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "auth": ("errors", "config"),
     "upstreams": ("errors", "config"),
     "relay.machine": ("errors", "neutral"),
+    "relay.splice": ("errors", "neutral"),
     "relay.carrier": ("errors", "neutral", "dialects.base"),
     "relay.watchdog": ("errors",),
     "relay.sink": ("errors", "neutral", "wire"),
@@ -93,6 +94,7 @@ SANS_IO = (
     "routing",
     "relay.machine",
     "relay.carrier",
+    "relay.splice",
     "telemetry.timeline",
     "simulator.script",
 )

@@ -210,6 +210,17 @@ class Counting:
     """The count in an upstream's answer, None if it isn't there."""
 
 
+@dataclass(frozen=True, slots=True)
+class Prefixing:
+    """How an upstream is given the beginning of its answer, so that it says only what follows (mapping.md §4.5)."""
+
+    takes: Callable[[str, Any], bool]
+    """(text, options): whether an upstream with these options goes on behind exactly this text."""
+    put: Callable[[Json, Request, str, Any], Json | None]
+    """(body, request, text, options): a body of this dialect with the text behind its messages, and with the limit of
+    the request, which asks for the rest only; None where this body can't have it."""
+
+
 class MakeDecoder(Protocol):
     """`max_event`: bytes of one event before the upstream counts as broken."""
 
@@ -284,6 +295,8 @@ class Dialect:
     """Request headers that tell a client of this dialect where several APIs share a path."""
     page: Callable[[Sequence[str], Mapping[str, str]], tuple[Sequence[str], bool]] | None = None
     """(names of models, query) → those on the page asked for, and whether there are more; None: no pages."""
+    prefixing: Prefixing | None = None
+    """None: no upstream of this dialect can be given the beginning of an answer."""
     lossy: tuple[tuple[str, str], ...] = ()
     """What this dialect can't carry: (what, what becomes of it)."""
     profiles: Profiles | None = None

@@ -7,8 +7,8 @@ from math import ceil
 from typing import Final
 
 WINDOW: Final = 128
-"""Values kept: enough for a p95 that isn't one unlucky value; few enough to be sorted in ten microseconds, and to follow
-a server whose load changes."""
+"""Values kept: enough for a p95 that isn't one unlucky value; few enough to be sorted in ten microseconds, and to
+follow a server whose load changes."""
 LEAST: Final = 20
 """Values needed before anything is said: of fewer, the highest is all that a p95 could be."""
 

@@ -86,8 +86,7 @@ PLACES = range(2, len(FIRST) - 2)
 def test_an_answer_cut_anywhere_goes_on_as_one(at: int, is_split: bool) -> None:
     """One start, one finish, and the text of both without a seam."""
     splice, events = broken(FIRST[:at])
-    assert splice.state is State.CUT
-    assert splice.cut is CUT
+    assert (splice.state, splice.cut) == (State.CUT, CUT)
     assert splice.text == text_of(FIRST[:at]) == text_of(events)
     if is_split:
         splice.resume()

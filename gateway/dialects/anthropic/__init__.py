@@ -11,6 +11,7 @@ from gateway.dialects.anthropic.guarding import guard
 from gateway.dialects.anthropic.limits import LIMITS
 from gateway.dialects.anthropic.options import MEANINGS, PROFILES, Options
 from gateway.dialects.anthropic.parsing import HEADERS, parse
+from gateway.dialects.anthropic.prefixing import PREFIXING
 from gateway.dialects.anthropic.rendering import PATH, forward, render
 from gateway.dialects.anthropic.siblings import COUNTS, page
 from gateway.dialects.base import Dialect, Path, Profiles, Sample, same_form
@@ -34,6 +35,7 @@ DIALECT: Final = Dialect(
     load=load,
     observe=load,
     passes=same_form,
+    prefixing=PREFIXING,
     dump_error=dump_error,
     load_error=load_error,
     options=Options,

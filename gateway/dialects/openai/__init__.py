@@ -13,6 +13,7 @@ from gateway.dialects.openai.failures import dump_error, load_error
 from gateway.dialects.openai.guarding import guard
 from gateway.dialects.openai.options import Options
 from gateway.dialects.openai.parsing import parse
+from gateway.dialects.openai.prefixing import PREFIXING
 from gateway.dialects.openai.profiles import MEANINGS, PROFILES
 from gateway.dialects.openai.rendering import forward, render
 
@@ -35,6 +36,7 @@ _CHAT: Final = Dialect(
     load=load,
     observe=load,
     passes=same_form,
+    prefixing=PREFIXING,
     dump_error=dump_error,
     load_error=load_error,
     options=Options,

@@ -10,6 +10,7 @@ from gateway.dialects.base import Json, Outbound
 from gateway.dialects.identity import spell_user
 from gateway.dialects.openai.messages import spell_messages
 from gateway.dialects.openai.options import Options
+from gateway.dialects.openai.prefixing import CONTINUED
 from gateway.dialects.openai.profiles import SAMPLERS, Profile, profile_of
 from gateway.dialects.openai.reasoning import spell_reasoning
 from gateway.dialects.openai.tools import spell_tools
@@ -128,7 +129,7 @@ def _prefill(request: rq.Request, profile: Profile, report: Report) -> Json:
     if profile.prefill == "none":
         report.refuse("prefill", why="an answer's beginning can't be given to this upstream")
     if profile.prefill == "vllm":
-        return {"add_generation_prompt": False, "continue_final_message": True}
+        return dict(CONTINUED)
     return {}
 
 

@@ -15,6 +15,7 @@ from gateway.dialects.truss.failures import dump_error, load_error
 from gateway.dialects.truss.loading import load, observe, passes
 from gateway.dialects.truss.options import Options
 from gateway.dialects.truss.parsing import parse
+from gateway.dialects.truss.prefixing import PREFIXING
 from gateway.dialects.truss.rendering import forward, render
 
 _PREFIXES: Final = ("", "/model-{model}")
@@ -61,6 +62,7 @@ DIALECT: Final = Dialect(
     load=load,
     observe=observe,
     passes=passes,
+    prefixing=PREFIXING,
     dump_error=dump_error,
     load_error=load_error,
     options=Options,

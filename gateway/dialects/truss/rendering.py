@@ -35,7 +35,7 @@ def _headers(request: rq.Request, options: Options) -> dict[str, str]:
 
 def render(request: rq.Request, model: str, options: Options) -> Outbound:
     """A neutral request as a predict body (truss.md §2.4)."""
-    is_known = _has_known_engine(options)
+    is_known = has_known_engine(options)
     is_idle = not is_known and request.output is not None and demands_call(request)
     if is_idle:  # the answer is a call: there is no text that a schema could be for
         request = replace(request, output=None)
@@ -60,14 +60,15 @@ def render(request: rq.Request, model: str, options: Options) -> Outbound:
     return Outbound(body, "", _headers(request, options), report.dropped, report.adapted, restoration)
 
 
-def _has_known_engine(options: Options) -> bool:
+def has_known_engine(options: Options) -> bool:
+    """Whether the profile says what the server in the model reads."""
     return options.input == "messages" and options.profile != "generic"
 
 
 def _conversation(request: rq.Request, options: Options, report: Report) -> tuple[Json, Restoration]:
     if options.input == "prompt":
         return _prompt_body(request, options, report), Restoration()
-    if not _has_known_engine(options) and options.reasoning is None:
+    if not has_known_engine(options) and options.reasoning is None:
         options = replace(options, reasoning="none")  # a model written by hand may choke on a name it doesn't know
     return spell_chat(request, options, report)
 
@@ -108,5 +109,5 @@ def _params(request: rq.Request, options: Options, report: Report) -> Json:
 def _stops(request: rq.Request, options: Options, report: Report) -> list[str]:
     """With the plain template a model may write the user's next line itself (truss.md §2.4, 6)."""
     is_plain = options.input == "prompt" and options.template == "plain" and options.params.get("stop") != ""
-    limit = profile_of(options).max_stops if _has_known_engine(options) else None
+    limit = profile_of(options).max_stops if has_known_engine(options) else None
     return [*spell_stops(request, limit, report), *(["\nUser:"] if is_plain and is_templated(request) else [])]

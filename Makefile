@@ -28,8 +28,9 @@ goldens: $(STAMP)        ## write the expected files of the transcripts anew; re
 conformance: $(VENV)/.conformance    ## play official SDKs on every upstream, and write docs/conformance.md
 	$(BIN)/python -m tests.conformance
 
-docs: $(VENV)/.runs      ## write the pages that are printed from the code
+docs: $(STAMP)           ## write the pages that are printed from the code
 	$(BIN)/triglot translation > docs/translation.md
+	$(BIN)/python -m tests.faults > docs/faults.md
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache tests/conformance/node/node_modules

@@ -154,9 +154,7 @@ def test_when_to_come_back(name: str, headers: dict[str, str], seconds: float | 
         (413, {}, Kind.TOO_LARGE, 413, 413, 413),
         (404, {"x-baseten-error-code": "700"}, Kind.INVALID_REQUEST, 400, 400, 400),
         (404, {}, Kind.UPSTREAM, 502, 502, 502),
-        (401, {}, Kind.UPSTREAM, 502, 502, 502),
         (402, {}, Kind.UPSTREAM, 502, 502, 502),
-        (403, {}, Kind.UPSTREAM, 502, 502, 502),
         (429, {}, Kind.RATE_LIMIT, 429, 429, 429),
         (529, {}, Kind.RATE_LIMIT, 429, 429, 429),
         (500, {"x-baseten-error-source": "04"}, Kind.UPSTREAM, 502, 502, 502),
@@ -174,6 +172,12 @@ def test_statuses_of_a_truss_upstream(
     assert (error.kind, error.message) == (kind, "boom")
     seen = {name: dialect.dump_error(error, "")[0] for name, dialect in DIALECTS.items()}
     assert seen == {"openai": openai, "responses": openai, "anthropic": anthropic, "truss": truss}
+
+
+@pytest.mark.parametrize(("status", "kind"), [(401, Kind.AUTH), (403, Kind.PERMISSION)])
+def test_a_truss_upstream_can_refuse_our_credential(status: int, kind: Kind) -> None:
+    """truss.md §2.5: a 502 for every client, once `upstreams.client.scrub` has taken the upstream's words out of it."""
+    assert DIALECTS["truss"].load_error(status, b'{"error":"bad key"}', {}).kind is kind
 
 
 @pytest.mark.parametrize(

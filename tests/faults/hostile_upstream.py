@@ -12,7 +12,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -33,6 +33,8 @@ class Seen:
     target: str
     headers: tuple[tuple[str, str], ...]
     body: bytes
+    at: float = 0.0
+    """When all of it was there."""
 
     def values(self, name: str) -> list[str]:
         return [value for key, value in self.headers if key == name]
@@ -50,7 +52,6 @@ class Peer(asyncio.Protocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self._gone = asyncio.Event()
-        self._playing: asyncio.Task[None] | None = None
         self.requests: list[Seen] = []
         self.sent = 0
         self.closed = threading.Event()
@@ -110,8 +111,19 @@ class Peer(asyncio.Protocol):
         self.transport.abort()
 
     async def released(self) -> None:
-        """Until the test calls `upstream.release()`."""
-        await self._upstream.go.wait()
+        """Until the test calls `upstream.release()`. Raises Gone if the peer closes first."""
+        await self.told(self._upstream.go)
+
+    async def told(self, news: asyncio.Event) -> None:
+        """Until the event. Raises Gone if the peer closes first."""
+        waits = [asyncio.ensure_future(event.wait()) for event in (news, self._gone)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        if not news.is_set():
+            raise Gone
 
     # -- asyncio's side
 
@@ -119,7 +131,7 @@ class Peer(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         self._upstream.peers.append(self)
-        self._playing = self._upstream.tasks.create_task(self._answer_all())
+        self._upstream.play(self._answer_all())
 
     def data_received(self, data: bytes) -> None:
         self._received += data
@@ -154,7 +166,7 @@ class Peer(asyncio.Protocol):
                 seen = await self._request()
                 self.requests.append(seen)
                 self._upstream.requests.append(seen)
-                await self._upstream.next_play()(self, seen)
+                await self._upstream.next_play(seen)(self, seen)
         except Gone:
             pass
         except Exception as error:  # a play's own slip must fail the test, not the server
@@ -171,7 +183,7 @@ class Peer(asyncio.Protocol):
             await self._more()
         body = bytes(self._received[:length])
         del self._received[:length]
-        return Seen(method, target, headers, body)
+        return Seen(method, target, headers, body, time.perf_counter())
 
     async def _until(self, mark: bytes) -> bytes:
         while mark not in self._received:
@@ -189,6 +201,8 @@ class Peer(asyncio.Protocol):
 
 
 Play = Callable[[Peer, Seen], Awaitable[None]]
+Director = Callable[[Seen], Play]
+"""Chooses the play by the request, where many tests use one upstream at once."""
 
 
 async def _silence(peer: Peer, seen: Seen) -> None:
@@ -198,7 +212,6 @@ async def _silence(peer: Peer, seen: Seen) -> None:
 class HostileUpstream:
     """Each request gets the next of the plays given to `perform`, the last one again and again."""
 
-    tasks: asyncio.TaskGroup
     go: asyncio.Event
 
     def __init__(self) -> None:
@@ -207,6 +220,8 @@ class HostileUpstream:
         self.requests: list[Seen] = []
         self.slips: list[Exception] = []
         self._plays: list[Play] = [_silence]
+        self._director: Director | None = None
+        self._playing: set[asyncio.Task[None]] = set()
         self._started = threading.Event()
 
     # -- for the test's thread
@@ -215,9 +230,17 @@ class HostileUpstream:
         """What to answer to the requests from now on."""
         self._plays = list(plays)
 
+    def direct(self, director: Director | None) -> None:
+        """Who chooses what to answer from now on; None: the plays in their order."""
+        self._director = director
+
+    def tell(self, news: asyncio.Event) -> None:
+        """Sets an event that a play waits for in `peer.told()`."""
+        self._loop.call_soon_threadsafe(news.set)
+
     def release(self) -> None:
         """Lets every play that waits in `peer.released()` go on."""
-        self._loop.call_soon_threadsafe(self.go.set)
+        self.tell(self.go)
 
     def reset(self) -> None:
         """Hangs up on everybody, waits until they did too, and forgets. Raises a play's own slip."""
@@ -238,21 +261,29 @@ class HostileUpstream:
 
     # -- in its own thread
 
-    def next_play(self) -> Play:
+    def next_play(self, seen: Seen) -> Play:
+        if self._director is not None:
+            return self._director(seen)
         return self._plays.pop(0) if len(self._plays) > 1 else self._plays[0]
 
     async def serve(self) -> None:
         self._loop, self._stop, self.go = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
-        async with asyncio.TaskGroup() as self.tasks:
-            server = await self._loop.create_server(lambda: Peer(self), "127.0.0.1", 0, backlog=2048)
-            self.port = server.sockets[0].getsockname()[1]
-            self._started.set()
-            await self._stop.wait()
-            server.close()
-            for peer in self.peers:
-                peer.transport.abort()
-                if peer._playing is not None:
-                    peer._playing.cancel()
+        server = await self._loop.create_server(lambda: Peer(self), "127.0.0.1", 0, backlog=2048)
+        self.port = server.sockets[0].getsockname()[1]
+        self._started.set()
+        await self._stop.wait()
+        server.close()
+        for peer in self.peers:
+            peer.transport.abort()
+        for task in self._playing:
+            task.cancel()
+        await asyncio.gather(*self._playing, return_exceptions=True)
+
+    def play(self, answering: Coroutine[None, None, None]) -> None:
+        """Answers one connection, for as long as it lasts."""
+        task = self._loop.create_task(answering)
+        self._playing.add(task)
+        task.add_done_callback(self._playing.discard)
 
     def start(self) -> threading.Thread:
         thread = threading.Thread(target=asyncio.run, args=(self.serve(),), name="hostile upstream")

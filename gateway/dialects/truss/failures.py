@@ -15,9 +15,7 @@ from gateway.errors import (
 )
 
 _KIND_OF_STATUS: Final[Mapping[int, Kind]] = {
-    401: Kind.UPSTREAM,
     402: Kind.UPSTREAM,
-    403: Kind.UPSTREAM,
     404: Kind.UPSTREAM,
     500: Kind.OVERLOADED,
     502: Kind.OVERLOADED,

@@ -17,7 +17,7 @@ from gateway.dialects import DIALECTS, Dialect, limits
 from gateway.dialects.base import Decoder, Fault, Json, Outbound, Stamp
 from gateway.dialects.report import Report
 from gateway.dialects.sealing import Sealer
-from gateway.errors import GatewayError, Malformed, UpstreamError
+from gateway.errors import GatewayError, Malformed, Unfit, UpstreamError
 from gateway.neutral.pieces import Piece
 from gateway.neutral.request import Request
 from gateway.neutral.response import Collector
@@ -294,9 +294,7 @@ class Attempt:
         try:
             body = orjson.dumps(answer)
         except TypeError as error:  # orjson reads 1,024 levels and writes 254 (HARDENING.md 1.8)
-            raise Malformed(
-                "the upstream's answer nests too deep, or holds a number too large, to be written"
-            ) from error
+            raise Unfit("the upstream's answer nests too deep, or holds a number too large, to be written") from error
         self._client.prepare(_JSON, self.headers)
         await self._client.whole(body)
 

@@ -4,7 +4,7 @@
     ├── ClientError             the request is at fault
     │   └── BadRequest · Unsupported · BadKey · NoRoute · WrongMethod · TooLarge · TooMany · TooSlowToSend
     ├── UpstreamError           the upstream is at fault; before the commit point, try the next target
-    │   └── Unreachable · Overloaded · Refused · Malformed · Truncated · TooSlow
+    │   └── Unreachable · Overloaded · Refused · Malformed · Unfit · Truncated · TooSlow · OutOfTime
     └── InternalError           we are at fault
 
 A kind is what a client is told, in the words of its own dialect (`protocol/errors.json`); the class says whose
@@ -183,6 +183,10 @@ class Malformed(UpstreamError):
     """The upstream's bytes do not follow its dialect."""
 
 
+class Unfit(Malformed):
+    """The upstream's answer is sound, but this client can't be given it: its dialect or its HTTP has no way to."""
+
+
 class Truncated(UpstreamError):
     """The upstream's answer ended before its dialect counts it as complete."""
 
@@ -191,6 +195,10 @@ class TooSlow(UpstreamError):
     """The upstream went over a deadline."""
 
     default_kind = Kind.TIMEOUT
+
+
+class OutOfTime(TooSlow):
+    """The time of the whole request is over, whoever used it up."""
 
 
 class InternalError(GatewayError):

@@ -3,6 +3,7 @@
 from gateway.config.address import is_loopback
 from gateway.config.balance import Balance
 from gateway.config.complaints import hint
+from gateway.config.health import Breaker, HealthCheck
 from gateway.config.models import Config, load, parse
 from gateway.config.route import Route, Target, Timeouts, WeightedTarget
 from gateway.config.server import Server
@@ -12,8 +13,10 @@ from gateway.config.upstream import Upstream
 
 __all__ = [
     "Balance",
+    "Breaker",
     "Config",
     "ConfigError",
+    "HealthCheck",
     "Route",
     "Server",
     "Target",

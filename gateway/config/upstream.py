@@ -20,6 +20,7 @@ from pydantic import (
 from gateway.config import settings_file
 from gateway.config.address import Address
 from gateway.config.complaints import flaw, flaw_at, hint, only
+from gateway.config.health import Breaker, HealthCheck, or_false, unless_off
 from gateway.config.section import Section, default, sendable
 from gateway.dialects import DIALECTS
 
@@ -62,6 +63,14 @@ class Upstream(Section):
         repr=False,
         description="What this server accepts and how: the options of its dialect.",
     )
+    breaker: Annotated[Breaker | None, BeforeValidator(unless_off)] = Field(
+        default_factory=Breaker,
+        json_schema_extra=or_false,
+        description="When a model of this upstream is left alone, as long as requests have another. false: never.",
+    )
+    health_check: HealthCheck | None = default(
+        None, "Requests of our own that say whether this upstream can be used. None: only clients' requests say so."
+    )
 
     @field_validator("options", mode="before")
     @classmethod
@@ -78,4 +87,10 @@ class Upstream(Section):
     def _key_is_sent(self) -> Self:
         if self.key and self.auth == "none":
             raise flaw_at(("auth",), "a key is given, but auth none would never send it")
+        return self
+
+    @model_validator(mode="after")
+    def _check_matters(self) -> Self:
+        if self.health_check is not None and self.breaker is None:
+            raise flaw_at(("health_check",), "checks work by the breaker, which is turned off here")
         return self

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from starlette.types import Scope, Send
 
-from gateway.errors import Malformed
+from gateway.errors import Unfit
 from gateway.neutral.events import Start
 from gateway.wire.extensions import ABORT
 
@@ -46,7 +46,7 @@ class Sink:
             self._collected.append(data)
             self._room -= len(data)
             if self._room < 0:
-                raise Malformed(f"the answer exceeds {self._max_answer} bytes, and HTTP/1.0 can't have it streamed")
+                raise Unfit(f"the answer exceeds {self._max_answer} bytes, and HTTP/1.0 can't have it streamed")
         else:
             await self._send({"type": "http.response.body", "body": data, "more_body": True})
 

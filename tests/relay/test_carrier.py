@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gateway.dialects import DIALECTS
 from gateway.dialects.base import Stamp
-from gateway.errors import GatewayError, Kind, Malformed, Overloaded, Truncated, UpstreamError
+from gateway.errors import GatewayError, Kind, Malformed, Overloaded, Truncated, Unfit, UpstreamError
 from gateway.neutral.events import (
     ArgsDelta,
     BlockKind,
@@ -214,7 +214,7 @@ def test_a_tool_call_that_raw_text_cannot_carry_breaks_the_answer() -> None:
     batch = carrier.feed(frames(chunk({"tool_calls": [call]})))
     failed = batch.events[-1]
     assert isinstance(failed, Failed)
-    assert failed.error == Malformed("the model called a tool, which raw text can't carry")
+    assert failed.error == Unfit("the model called a tool, which raw text can't carry")
     assert (batch.data, batch.is_told) == (b"", False)
 
 

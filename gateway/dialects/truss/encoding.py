@@ -10,9 +10,7 @@ from gateway.dialects.openai.encoding import Encoder as ChatEncoder
 from gateway.dialects.openai.encoding import dump as dump_chat
 from gateway.dialects.openai.guarding import guard as guard_chat
 from gateway.dialects.truss.parsing import FORM_RAW
-from gateway.errors import (
-    Malformed,
-)
+from gateway.errors import Unfit
 from gateway.neutral import events as ev
 from gateway.neutral import request as rq
 from gateway.neutral.events import BlockKind
@@ -39,13 +37,13 @@ class RawEncoder:
     keep_alive = b""
 
     def encode(self, events: Iterable[ev.Event]) -> bytes:
-        """The text of these events; a tool call has no place in it and raises Malformed."""
+        """The text of these events; a tool call has no place in it and raises Unfit."""
         texts = []
         for event in events:
             if isinstance(event, ev.TextDelta | ev.RefusalDelta):
                 texts.append(event.text)
             elif isinstance(event, ev.BlockStart) and event.kind is BlockKind.TOOL:
-                raise Malformed("the model called a tool, which raw text can't carry")
+                raise Unfit("the model called a tool, which raw text can't carry")
         return "".join(texts).encode()
 
 
@@ -54,5 +52,5 @@ def dump(response: Response, request: rq.Request, stamp: Stamp) -> Any:
     if request.form != FORM_RAW:
         return dump_chat(response, request, stamp)
     if any(block.kind is BlockKind.TOOL for block in response.blocks):
-        raise Malformed("the model called a tool, which raw text can't carry")
+        raise Unfit("the model called a tool, which raw text can't carry")
     return response.text() + response.text(BlockKind.REFUSAL)

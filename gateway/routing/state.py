@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
+from gateway.config import HealthCheck
+from gateway.routing import breaker, health
+from gateway.routing.breaker import Breaker
+from gateway.routing.health import Health
 from gateway.routing.latency import PeakEwma
 from gateway.routing.target import Target
+
+_OFF: Final = Breaker()
 
 
 @dataclass(slots=True)
@@ -19,6 +27,8 @@ class TargetState:
     whole: PeakEwma = field(default_factory=PeakEwma)
     """How long answers take that come whole; never compared with the other."""
 
+    breaker: Breaker = field(default_factory=Breaker)
+
     def wait(self, *, streams: bool) -> PeakEwma:
         """How long a client waits until it sees something."""
         return self.first_token if streams else self.whole
@@ -30,6 +40,9 @@ class UpstreamState:
 
     in_flight: int = 0
     """Tries that are under way."""
+    health: Health = field(default_factory=Health)
+    unseen: Breaker = field(default_factory=Breaker)
+    """What a target of it is taken for that was never called."""
 
 
 class States:
@@ -42,7 +55,7 @@ class States:
     def target(self, target: Target) -> TargetState:
         """The state of a target, by its upstream and its model as configured."""
         if (state := self._targets.get(target.key)) is None:
-            state = self._targets[target.key] = TargetState()
+            state = self._targets[target.key] = TargetState(breaker=self.upstream(target.name).unseen)
         return state
 
     def upstream(self, name: str) -> UpstreamState:
@@ -50,3 +63,39 @@ class States:
         if (state := self._upstreams.get(name)) is None:
             state = self._upstreams[name] = UpstreamState()
         return state
+
+    def breaker(self, target: Target) -> Breaker:
+        """The breaker of a target; a closed one where it is turned off."""
+        return _OFF if target.upstream.breaker is None else self.target(target).breaker
+
+    def admits(self, target: Target, now: float) -> bool:
+        """Whether the next request may be sent to a target."""
+        return breaker.admits(self.breaker(target), now)
+
+    def admit(self, plan: Sequence[Target], now: float) -> tuple[Target, ...]:
+        """The targets of a plan that may be called, in its order; if none may, all, the one back soonest first."""
+        return breaker.admit(plan, self.breaker, now)
+
+    def checked(self, name: str, settings: HealthCheck, now: float, *, is_fine: bool) -> bool | None:
+        """A health check of an upstream came to this. Whether it is healthy now, if that is news."""
+        upstream = self.upstream(name)
+        before, upstream.health = upstream.health, health.noted(upstream.health, settings, is_fine=is_fine)
+        is_healthy = upstream.health.is_healthy
+        if is_fine is is_healthy:
+            valid_s = 2 * (settings.every + settings.timeout)  # should no other check ever come
+            for state in self._targets_of(name):
+                state.breaker = breaker.checked(state.breaker, is_healthy=is_healthy, now=now, valid_s=valid_s)
+            upstream.unseen = breaker.checked(Breaker(), is_healthy=is_healthy, now=now, valid_s=valid_s)
+        return is_healthy if is_healthy is not before.is_healthy else None
+
+    def is_usable(self, name: str, now: float) -> bool:
+        """Whether a request may be sent to an upstream: it is healthy, and has a target that is not open."""
+        known = [state.breaker for state in self._targets_of(name)]
+        return any(breaker.admits(one, now) for one in known or [self.upstream(name).unseen])
+
+    def is_any_usable(self, names: Iterable[str], now: float) -> bool:
+        """Whether any of these upstreams is usable."""
+        return any(self.is_usable(name, now) for name in names)
+
+    def _targets_of(self, name: str) -> list[TargetState]:
+        return [state for (upstream, _), state in self._targets.items() if upstream == name]

@@ -8,37 +8,58 @@ from dataclasses import replace
 from typing import Any
 
 from starlette.routing import BaseRoute, Route, Router
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.aside import Aside
-from gateway.attempt import Services
+from gateway.attempt import InForce, Services
 from gateway.config import Config
 from gateway.counting import Count
 from gateway.dialects import DIALECTS
 from gateway.dialects.base import Dialect, Path
 from gateway.dialects.sealing import Sealer
-from gateway.endpoint import Endpoint
-from gateway.fixed import ByMethod, Fixed, Models, NotServed, readable, refuse, unknown_path
+from gateway.endpoint import Endpoint, shutting_down
+from gateway.fixed import ByMethod, Fixed, Models, NotServed, Ready, readable, refuse, tell, unknown_path
 from gateway.routing.table import Table
+from gateway.running import Running
 from gateway.simulator.app import SimulatorTransport
 from gateway.upstreams.client import Upstreams
 
-__all__ = ["build", "refuse"]
+__all__ = ["Gateway", "build", "refuse"]
 
 
-def build(config: Config) -> ASGIApp:
-    """The gateway. Opens its connection pools on start, closes them on stop."""
-    upstreams = Upstreams({"simulator://": SimulatorTransport()})
-    services = Services(config.server, Table(config), upstreams, Sealer(_seal_key(config)), Aside())
+class Gateway:
+    """The gateway as an ASGI app. Opens its connection pools on start, closes them on stop."""
+
+    def __init__(self, config: Config) -> None:
+        upstreams = Upstreams({"simulator://": SimulatorTransport()})
+        services = Services(config.server, Table(config), upstreams, Sealer(_seal_key(config)), Aside())
+        self._in_force = InForce(services)
+        routes = [*_operator_routes(self._in_force.running), *_client_routes(self._in_force)]
+        otherwise = UntilDrained(self._in_force.running, unknown_path)
+        self._router = Router(routes, default=otherwise, lifespan=self._lifespan, redirect_slashes=False)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._router(scope, receive, send)
 
     @asynccontextmanager
-    async def lifespan(app: Any) -> AsyncIterator[None]:
+    async def _lifespan(self, app: Any) -> AsyncIterator[None]:
         yield
+        services = self._in_force.services
         await services.upstreams.aclose()
         services.aside.close()
 
-    routes = [*_operator_routes(), *_dialect_routes(services), *_model_routes(services)]
-    return Router(routes, default=unknown_path, lifespan=lifespan, redirect_slashes=False)
+    def drain(self) -> None:
+        """From here on it isn't ready, and takes nothing new."""
+        self._in_force.running.drain()
+
+    def end(self) -> None:
+        """Ends every request that is still under way, with an error in its client's dialect."""
+        self._in_force.running.end(shutting_down)
+
+
+def build(config: Config) -> Gateway:
+    """The gateway that a configuration describes."""
+    return Gateway(config)
 
 
 def _seal_key(config: Config) -> bytes:
@@ -46,22 +67,37 @@ def _seal_key(config: Config) -> bytes:
     return key.get_secret_value().encode() if key else b""
 
 
-def _operator_routes() -> Iterator[BaseRoute]:
+def _operator_routes(running: Running) -> Iterator[BaseRoute]:
     yield Route("/livez", readable(Fixed({"status": "ok"})))
-    yield Route("/readyz", readable(Fixed({"status": "ok"})))
+    yield Route("/readyz", readable(Ready(lambda: not running.is_draining)))
     yield Route("/", readable(Fixed({"name": "triglot", "models": "/v1/models"})))
 
 
-def _model_routes(services: Services) -> Iterator[BaseRoute]:
-    """Behind the dialects' own: names may hold slashes, so that the path of one model takes all that is left."""
-    models = Models(services.table)
-    yield Route("/v1/models", readable(models.list))
-    yield Route("/v1/models/{model:path}", readable(models.one))
+def _client_routes(in_force: InForce) -> Iterator[BaseRoute]:
+    """The models behind the dialects' own: names may hold slashes, so the path of one model takes all that is left."""
+    yield from _dialect_routes(in_force)
+    models = Models(lambda: in_force.services.table)
+    yield Route("/v1/models", UntilDrained(in_force.running, readable(models.list)))
+    yield Route("/v1/models/{model:path}", UntilDrained(in_force.running, readable(models.one)))
 
 
-def _dialect_routes(services: Services) -> Iterator[BaseRoute]:
+class UntilDrained:
+    """An app that refuses what comes once the gateway drains."""
+
+    def __init__(self, running: Running, app: ASGIApp) -> None:
+        self._running = running
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._running.is_draining and scope["type"] == "http":
+            await tell(scope, send, shutting_down())
+        else:
+            await self._app(scope, receive, send)
+
+
+def _dialect_routes(in_force: InForce) -> Iterator[BaseRoute]:
     """What is served, and what is declared absent on the same paths; then what is only absent."""
-    served = dict(_served(services))
+    served = dict(_served(in_force))
     absent: dict[str, dict[str, ASGIApp]] = {}
     for dialect in DIALECTS.values():
         for call in dialect.absent:
@@ -70,22 +106,22 @@ def _dialect_routes(services: Services) -> Iterator[BaseRoute]:
         yield Route(template, ByMethod(absent.get(template, {}), served.get(template)))
 
 
-def _served(services: Services) -> Iterator[tuple[str, ASGIApp]]:
+def _served(in_force: InForce) -> Iterator[tuple[str, ASGIApp]]:
     """Every dialect's own calls first, then those on paths that a dialect lends to the others."""
     for dialect in reversed(tuple(DIALECTS.values())):
-        yield from _calls(services, dialect, Path(""))
+        yield from _calls(in_force, dialect, Path(""))
     for lender in DIALECTS.values():
         for base in lender.lends:
             for dialect in DIALECTS.values():
                 if dialect is not lender:
-                    yield from _calls(services, dialect, base)
+                    yield from _calls(in_force, dialect, base)
 
 
-def _calls(services: Services, dialect: Dialect, base: Path) -> Iterator[tuple[str, ASGIApp]]:
+def _calls(in_force: InForce, dialect: Dialect, base: Path) -> Iterator[tuple[str, ASGIApp]]:
     """All calls of a dialect, on paths that begin with the base."""
     for called in (dialect, *dialect.relayed):
         for path in called.paths:
-            yield base.template + path.template, Endpoint(services, called, {**base.params, **path.params})
+            yield base.template + path.template, Endpoint(in_force, called, {**base.params, **path.params})
     if (counts := dialect.counts) is not None:
         asked = replace(dialect, parse=counts.parse)
-        yield base.template + counts.path.template, Endpoint(services, asked, base.params, Count)
+        yield base.template + counts.path.template, Endpoint(in_force, asked, base.params, Count)

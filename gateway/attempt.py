@@ -30,6 +30,7 @@ from gateway.relay.watchdog import Deadlines, Watchdog
 from gateway.routing.state import States
 from gateway.routing.table import Table
 from gateway.routing.target import Target
+from gateway.running import Running
 from gateway.telemetry.timeline import Timeline
 from gateway.upstreams.client import Answer, Upstreams, read_refusal, scrub
 
@@ -54,6 +55,14 @@ class Services:
     states: States = field(default_factory=States)
     grammar_faults: Counter[tuple[str, Fault]] = field(default_factory=Counter)
     """How often an answer of ours broke the grammar of its dialect, by the dialect's name and what was wrong."""
+
+
+@dataclass(slots=True)
+class InForce:
+    """What a request that begins now gets: a reload puts others in place, and who has begun keeps what it got."""
+
+    services: Services
+    running: Running = field(default_factory=Running)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +193,7 @@ class Attempt:
         if self._watchdog.scope.cancelled_caught and error is not None:
             if self._pump is None:
                 raise error
-            await self._pump.overdue(error)
+            await self._pump.break_off(error)
 
     async def _take(self, answer: Answer) -> None:
         if answer.status >= 400:

@@ -69,7 +69,16 @@ def serve(path: Path, host: str | None, port: int | None, is_open: bool) -> None
         )
     _log_to_stderr()
     gateway = app.build(config.model_copy(update={"server": settings}))
-    server.run(gateway, settings, app.refuse, on_ready=lambda: _welcome(config, settings))
+    server.run(
+        server.Server(
+            gateway,
+            settings,
+            app.refuse,
+            on_drain=gateway.drain,
+            on_ready=lambda: _welcome(config, settings),
+            on_deadline=gateway.end,
+        )
+    )
 
 
 @main.command()
@@ -116,7 +125,7 @@ def simulate(host: str, port: int, script: str) -> None:
     _log_to_stderr()
     paths = f"paths that end in {', '.join(ENDINGS)}, and as a predict endpoint on all others"
     console.print(f"simulating on http://{host}:{port}: {paths}", soft_wrap=True)
-    server.run(SimulatorApp(base), settings, app.refuse)
+    server.run(server.Server(SimulatorApp(base), settings, app.refuse))
 
 
 def _loaded(path: Path) -> Config:

@@ -6,6 +6,7 @@ missing is added here, under the application: a connection that is late, too lar
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import re
@@ -25,8 +26,6 @@ except ImportError as missing:
     raise ImportError(f"Triglot can't serve without {missing.name}: pip install {missing.name}") from missing
 
 if TYPE_CHECKING:
-    import asyncio
-
     from uvicorn._types import ASGI3Application
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
@@ -65,6 +64,25 @@ class Settings(Protocol):
     def drain(self) -> float: ...
 
 
+class Draining:
+    """What a server and its connections tell each other about its end. Made in a running loop."""
+
+    def __init__(self) -> None:
+        self.has_begun = False
+        """Each answer that begins from here on is the last of its connection."""
+        self.news = asyncio.Event()
+        """Something ended."""
+
+    async def until(self, condition: Callable[[], bool], limit_s: float) -> bool:
+        """Whether the condition came to hold in time; it is looked at with all news."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                while not condition():
+                    self.news.clear()
+                    await self.news.wait()
+        return condition()
+
+
 class Phase(Enum):
     """What a connection is receiving. Each phase has its patience, see `Connection`.
 
@@ -88,10 +106,11 @@ class Connection(HttpToolsProtocol):
     request is still being answered waits for that answer; then the connection closes.
     """
 
-    def __init__(self, settings: Settings, refuse: Refuse, *args: Any, **kwargs: Any) -> None:
-        """`args` are uvicorn's."""
+    def __init__(self, settings: Settings, refuse: Refuse, draining: Draining, *args: Any, **kwargs: Any) -> None:
+        """`draining` is the server's. `args` are uvicorn's."""
         super().__init__(*args, **kwargs)
         self.settings = settings
+        self.draining = draining
         self.refuse = refuse
         self.patience = {
             Phase.FRESH: min(FRESH_S, settings.idle_timeout),
@@ -126,6 +145,7 @@ class Connection(HttpToolsProtocol):
             self.timer.cancel()
         if self.running is not None and not self.running.response_complete:
             self._disconnect(self.running)
+        self.draining.news.set()
 
     def _enter(self, phase: Phase) -> None:
         self.phase = phase
@@ -258,6 +278,8 @@ class Connection(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self.running = cycle
+        if self.draining.has_begun:
+            cycle.keep_alive = False
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
@@ -271,6 +293,13 @@ class Connection(HttpToolsProtocol):
             self._start_asgi_task(*self.pipeline.pop())
         else:
             self._enter(Phase.SURPLUS if self.phase is Phase.BODY else self.phase)
+
+    def answer_for_the_last_time(self) -> None:
+        """Draining: the answer under way is the last of this connection; if others wait behind it, theirs is."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+        elif self.transport.get_write_buffer_size():
+            self.transport.close()  # once the client has taken it all
 
     def abort(self) -> None:
         """Cut the answer under way: bytes written are sent for at most `LINGER_S`, the last chunk never is."""

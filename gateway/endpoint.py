@@ -8,7 +8,7 @@ import random
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -17,7 +17,7 @@ from typing import Final
 import orjson
 from starlette.types import Receive, Scope, Send
 
-from gateway.attempt import Attempt, Call, Services
+from gateway.attempt import Attempt, Call, InForce, Services
 from gateway.config import Server
 from gateway.dialects import Dialect
 from gateway.dialects.base import Inbound, Json, Stamp
@@ -25,6 +25,7 @@ from gateway.errors import (
     BadRequest,
     GatewayError,
     InternalError,
+    ShuttingDown,
     TooLarge,
     WrongMethod,
 )
@@ -34,6 +35,7 @@ from gateway.relay.sink import Sink
 from gateway.routing import affinity
 from gateway.routing.balancing import Moment
 from gateway.routing.plan import plan
+from gateway.running import Interruption
 from gateway.telemetry import log
 from gateway.telemetry.timeline import Timeline
 from gateway.trying import Trying
@@ -54,29 +56,33 @@ class ClientLeft(Exception):
     """The client closed its connection; there is nobody to answer."""
 
 
+def shutting_down() -> ShuttingDown:
+    """What requests hear that come while the gateway drains, and those still under way at the end of it."""
+    return ShuttingDown("the gateway is shutting down; ask again, and another one will answer", retry_after_s=1)
+
+
 class Endpoint:
     """The calls of one dialect on one path, as an ASGI app."""
 
     def __init__(
         self,
-        services: Services,
+        in_force: InForce,
         dialect: Dialect,
         params: Mapping[str, str] | None = None,
         attempt: type[Attempt] = Attempt,
     ) -> None:
         """`params`: what the path implies. `attempt`: what is done with a target."""
-        self._services = services
+        self._in_force = in_force
         self._dialect = dialect
         self._params = params or {}
         self._attempt = attempt
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange = Exchange(self._services, self._dialect, self._attempt, scope, send)
+        services, running = self._in_force.services, self._in_force.running
+        exchange = Exchange(services, self._dialect, self._attempt, scope, send)
         try:
-            headers = self._checked(scope)
-            body = await read_body(receive, headers, self._services.settings.max_body)
-            async with client_present(receive, exchange.sink):
-                await exchange.serve(body, self._unread(scope, headers), self._sessions(headers))
+            with running.one() as interruption:
+                await self._serve(exchange, services, interruption, scope, receive)
         except ClientLeft:
             exchange.record.end = "client_left"
         except GatewayError as error:
@@ -84,8 +90,22 @@ class Endpoint:
         except Exception:  # the one broad clause: whatever we got wrong, the client gets an answer
             logger.exception("request %s failed inside the gateway", exchange.record.request_id)
             await exchange.refuse(InternalError("the gateway failed; its log has the details under this request id"))
+        except asyncio.CancelledError:  # by the server, at its own end
+            exchange.record.end = "drained"
+            raise
         finally:
             exchange.close()
+
+    async def _serve(
+        self, exchange: Exchange, services: Services, interruption: Interruption, scope: Scope, receive: Receive
+    ) -> None:
+        headers = self._checked(scope)
+        body = await read_body(receive, headers, services.settings.max_body)
+        if interruption.is_late:  # told only now: who is still sending may never see an early answer
+            raise shutting_down()
+        sessions = {name: headers[name] for name in services.table.session_headers if name in headers}
+        async with client_present(receive, exchange.sink, interruption):
+            await exchange.serve(body, self._unread(scope, headers, services), sessions)
 
     def _checked(self, scope: Scope) -> Mapping[str, str]:
         if scope["method"] != "POST":
@@ -95,23 +115,12 @@ class Endpoint:
             raise BadRequest("content-encoding: request bodies are not unpacked", status=415)
         return headers
 
-    def _unread(self, scope: Scope, headers: Mapping[str, str]) -> Inbound:
+    def _unread(self, scope: Scope, headers: Mapping[str, str], services: Services) -> Inbound:
         """All of the request but its body."""
-        path = {**self._params, **scope.get("path_params", {})} | self._host_model(headers)
+        path = {**self._params, **scope.get("path_params", {})} | _host_model(headers, services.settings.model_hosts)
         read = {name: headers.get(name, "") for name in _READ_BY_DIALECTS}
         read |= {name: _listed(scope, name) for name in self._dialect.reads}
-        return Inbound({}, path, read, self._services.sealer, _is_strict(headers))
-
-    def _sessions(self, headers: Mapping[str, str]) -> Mapping[str, str]:
-        """Those headers that tie a request to a target: only configured ones are ever read."""
-        return {name: headers[name] for name in self._services.table.session_headers if name in headers}
-
-    def _host_model(self, headers: Mapping[str, str]) -> dict[str, str]:
-        """`model-ID.` in front of a configured host suffix names the model (truss.md §2.1)."""
-        label, _, suffix = headers.get("host", "").partition(":")[0].lower().partition(".")
-        if suffix and suffix in self._services.settings.model_hosts and label.startswith("model-"):
-            return {"host_model": label.removeprefix("model-")}
-        return {}
+        return Inbound({}, path, read, services.sealer, _is_strict(headers))
 
 
 class Exchange:
@@ -190,12 +199,11 @@ class Exchange:
     async def refuse(self, error: GatewayError) -> None:
         """Sends an error instead of an answer, or cuts the answer that had begun."""
         error.__traceback__ = None  # its frames would keep the request until the garbage collector comes by
-        self.record.error = str(error.kind)
         if self.sink.is_committed:
-            self.record.end = "broken"
-            self.sink.abort()
+            await self._break_off(error)
             return
-        self.record.end = "refused"
+        self.record.error = str(error.kind)
+        self.record.end = "drained" if isinstance(error, ShuttingDown) else "refused"
         status, body = self._dialect.dump_error(error, self.record.request_id)
         self.record.status = status
         self._headers = dict
@@ -205,6 +213,17 @@ class Exchange:
         if isinstance(error, WrongMethod):
             headers["allow"] = "POST"
         await self.sink.whole(orjson.dumps(body), headers, status)
+
+    async def _break_off(self, error: GatewayError) -> None:
+        """Of an answer that had begun: told in it where only time was up, else cut: who knows where it stands."""
+        is_drained = isinstance(error, ShuttingDown)
+        if is_drained and self.sink.is_over:
+            return
+        self.record.end, self.record.error = "drained" if is_drained else "broken", str(error.kind)
+        if is_drained:
+            await self.sink.break_off(error)
+        else:
+            self.sink.abort()
 
     def close(self) -> None:
         """Lets go of the request, which may be large, and writes its one line."""
@@ -240,31 +259,28 @@ async def read_body(receive: Receive, headers: Mapping[str, str], limit: int) ->
 
 
 @asynccontextmanager
-async def client_present(receive: Receive, sink: Sink) -> AsyncIterator[None]:
-    """Cancels the block when the client leaves before its answer is over, and raises ClientLeft behind it.
-
-    The task itself, not a scope: anyio's reach a task only where it waits, which one that relays a fast upstream to
-    nobody may not do for a long time.
-    """
-    task = asyncio.current_task()
-    assert task is not None
-    watch = asyncio.ensure_future(_has_left(receive, sink, task))
+async def client_present(receive: Receive, sink: Sink, interruption: Interruption) -> AsyncIterator[None]:
+    """Interrupts the block with ClientLeft when the client leaves before its answer is over."""
+    watch = asyncio.ensure_future(_has_left(receive, sink, interruption))
     try:
         yield
-    except asyncio.CancelledError:
-        if not watch.done() or task.uncancel():
-            raise
-        raise ClientLeft from None
     finally:
         watch.cancel()
 
 
-async def _has_left(receive: Receive, sink: Sink, task: asyncio.Task[object]) -> None:
+async def _has_left(receive: Receive, sink: Sink, interruption: Interruption) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-    if sink.is_over:  # servers say `disconnect` after an answer's end too
-        return
-    task.cancel("the client left")
+    if not sink.is_over:  # servers say `disconnect` after an answer's end too
+        interruption.strike(ClientLeft("the client left"))
+
+
+def _host_model(headers: Mapping[str, str], suffixes: Collection[str]) -> dict[str, str]:
+    """`model-ID.` in front of a configured host suffix names the model (truss.md §2.1)."""
+    label, _, suffix = headers.get("host", "").partition(":")[0].lower().partition(".")
+    if suffix and suffix in suffixes and label.startswith("model-"):
+        return {"host_model": label.removeprefix("model-")}
+    return {}
 
 
 def _is_strict(headers: Mapping[str, str]) -> bool:

@@ -6,6 +6,7 @@
     ├── UpstreamError           the upstream is at fault; before the commit point, try the next target
     │   └── Unreachable · Overloaded · Refused · Malformed · Unfit · Truncated · TooSlow · OutOfTime
     └── InternalError           we are at fault
+        └── ShuttingDown
 
 A kind is what a client is told, in the words of its own dialect (`protocol/errors.json`); the class says whose
 fault it was and whether another target may do better. Messages never hold keys or prompt text.
@@ -203,6 +204,13 @@ class OutOfTime(TooSlow):
 
 class InternalError(GatewayError):
     """We are at fault."""
+
+
+class ShuttingDown(InternalError):
+    """This process ends; another one will answer."""
+
+    default_kind = Kind.OVERLOADED
+    default_status = 503
 
 
 _CLASS_OF_KIND: dict[Kind, type[UpstreamError]] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -29,8 +29,13 @@ def refuse(path: str, error: GatewayError) -> tuple[int, bytes]:
 async def unknown_path(scope: Scope, receive: Receive, send: Send) -> None:
     """404 in the dialect that would have had the path."""
     if scope["type"] == "http":
-        error = NoRoute(f"no such path: {scope['path'][:_MAX_SHOWN]}")
-        await _respond(send, *refuse(scope["path"], error))
+        await tell(scope, send, NoRoute(f"no such path: {scope['path'][:_MAX_SHOWN]}"))
+
+
+async def tell(scope: Scope, send: Send, error: GatewayError) -> None:
+    """An error instead of an answer, in the dialect of the path."""
+    more = () if error.retry_after_s is None else ((b"retry-after", b"%g" % error.retry_after_s),)
+    await _respond(send, *refuse(scope["path"], error), more)
 
 
 class Fixed:
@@ -41,6 +46,18 @@ class Fixed:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await _respond(send, 200, self._body)
+
+
+class Ready:
+    """Whether to send requests here: 503 where not, for whatever watches."""
+
+    def __init__(self, is_ready: Callable[[], bool]) -> None:
+        self._is_ready = is_ready
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_ready = self._is_ready()
+        body = orjson.dumps({"status": "ok" if is_ready else "draining"})
+        await _respond(send, 200 if is_ready else 503, body)
 
 
 class ByMethod:
@@ -85,14 +102,15 @@ class NotServed:
 class Models:
     """The list of models, and one model of it, for the clients of every vendor that has such a list."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Callable[[], Table]) -> None:
+        """`table`: the one in force, asked for with every request."""
         self._table = table
 
     async def list(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The names that can be listed: patterns can't. In pages where the client's dialect has them."""
         client, query = _client(scope), parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         try:
-            names, has_more = (client.page or _one_page)(self._table.names, dict(query))
+            names, has_more = (client.page or _one_page)(self._table().names, dict(query))
         except GatewayError as error:
             await _respond(send, *_told(client, error))
             return
@@ -104,7 +122,7 @@ class Models:
         """Whatever name a call may use; also one that a pattern takes."""
         name = scope["path_params"]["model"]
         try:
-            self._table.find((name,))
+            self._table().find((name,))
         except GatewayError as error:
             await _respond(send, *_told(_client(scope), error))
             return

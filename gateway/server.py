@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import functools
 import gc
+import logging
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import uvicorn
 
-from gateway.connection import Connection, Refuse, Settings
+from gateway.connection import Connection, Draining, Refuse, Settings
 
 if TYPE_CHECKING:
     import socket
+    from types import FrameType
 
 UVICORN: Final[dict[str, Any]] = {
     "loop": "uvloop",
@@ -30,6 +32,11 @@ UVICORN: Final[dict[str, Any]] = {
     "backlog": 4096,  # the kernel cuts it to net.core.somaxconn
 }
 
+ENDING_S: Final = 0.5
+"""Time for last words once the deadline is over, and for clients to take them."""
+ABORTED_S: Final = 0.1
+"""Time for tasks whose clients are gone to notice it."""
+
 SWITCH_S: Final = 0.0005
 """How long a thread that works on a large body may keep the event loop waiting, each time the loop wants on; Python's
 own 5 ms come due several times for one token."""
@@ -37,11 +44,22 @@ COLLECT: Final = (10_000, 10, 10)
 """Python's own first threshold, 700, makes one large body's objects be looked through a hundred times."""
 
 
+logger = logging.getLogger("triglot")
+
+
 class Server(uvicorn.Server):
     """One listening server. `run()` blocks, `serve()` is for a running loop, `in_thread()` for tests.
 
-    `on_ready` is called once it listens, `on_drain` when shutting down begins, before the listener closes;
-    `settings.drain` seconds later whatever still runs is cancelled.
+    It ends in this order, at the first SIGINT or SIGTERM, or once `should_exit` is set:
+
+    1. `on_drain` is called. The listener stays open and kept connections stay as they are, so that whoever asks can be
+       told to go elsewhere; each answer that begins from here on closes its connection.
+    2. What is under way gets `settings.drain` seconds.
+    3. `on_deadline` is called, and everyone has `ENDING_S` to say goodbye.
+    4. The listener and all connections are closed, tasks that still run are cancelled, the application is shut down.
+
+    A second signal goes to 3. at once, and makes the process's exit status 128 plus the signal's number; it is 0 after
+    any other end.
     """
 
     def __init__(
@@ -51,19 +69,25 @@ class Server(uvicorn.Server):
         refuse: Refuse,
         on_drain: Callable[[], None] | None = None,
         on_ready: Callable[[], None] | None = None,
+        on_deadline: Callable[[], None] | None = None,
     ) -> None:
-        """`app` is an ASGI 3 application with a lifespan."""
+        """`app` is an ASGI 3 application with a lifespan. `on_ready` is called once the server listens."""
         options = {
             **UVICORN,
-            "http": functools.partial(Connection, settings, refuse),
+            "http": self._connection,
             "host": settings.host,
             "port": settings.port,
             "timeout_keep_alive": settings.idle_timeout,
-            "timeout_graceful_shutdown": settings.drain,
         }
         super().__init__(uvicorn.Config(app, **options))  # type: ignore[arg-type]
+        self.settings = settings
+        self.refuse = refuse
         self.on_drain = on_drain
         self.on_ready = on_ready
+        self.on_deadline = on_deadline
+        self.draining = Draining()
+        self.forced_by: int | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
         self.up_or_failed = threading.Event()
 
     @property
@@ -71,8 +95,20 @@ class Server(uvicorn.Server):
         """The port it listens on; the real one where the settings say 0."""
         return int(self.servers[0].sockets[0].getsockname()[1])
 
+    def _connection(self, **options: Any) -> Connection:
+        return Connection(self.settings, self.refuse, self.draining, **options)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Drain at the first signal, hurry at the second. uvicorn would raise them anew at the end."""
+        if self.should_exit:
+            self.force_exit, self.forced_by = True, sig
+            if self.loop is not None:
+                self.loop.call_soon_threadsafe(self.draining.news.set)
+        self.should_exit = True
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the application, then listen."""
+        self.loop = asyncio.get_running_loop()
         try:
             await super().startup(sockets)
         finally:
@@ -81,10 +117,47 @@ class Server(uvicorn.Server):
             self.on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Drain: accept nothing new, let running answers end, cancel the rest at the deadline."""
+        """Drain, then end, as the class says."""
+        await self._drain()
+        for listener in self.servers:
+            listener.close()
+        state = self.server_state
+        for connection in list(state.connections):
+            connection.shutdown()
+        self._listen_to(state.tasks)
+        await self.draining.until(lambda: not state.tasks and not state.connections, ENDING_S)
+        for connection in list(state.connections):  # their clients don't take what they are sent
+            connection.transport.abort()
+        await self.draining.until(lambda: not state.tasks, ABORTED_S)
+        for task in list(state.tasks):
+            task.cancel("the server ends")
+        await self.lifespan.shutdown()
+        logger.info("drained: all requests are over")
+
+    async def _drain(self) -> None:
+        """Until everything that is under way now has ended, or been told to."""
+        under_way, connections = set(self.server_state.tasks), self.server_state.connections
+        self._listen_to(under_way)
+        self.draining.has_begun = True
         if self.on_drain is not None:
             self.on_drain()
-        await super().shutdown(sockets)
+        for connection in list(connections):
+            if isinstance(connection, Connection):
+                connection.answer_for_the_last_time()
+        logger.info("draining: %d requests are under way, and have %g s", len(under_way), self.settings.drain)
+
+        def is_over() -> bool:
+            is_answered = all(task.done() for task in under_way)
+            return self.force_exit or (is_answered and not any(each.transport.is_closing() for each in connections))
+
+        if not await self.draining.until(is_over, self.settings.drain) or self.force_exit:
+            logger.warning("draining is over: %d requests are ended", sum(not task.done() for task in under_way))
+            if self.on_deadline is not None:
+                self.on_deadline()
+
+    def _listen_to(self, tasks: Iterable[asyncio.Task[None]]) -> None:
+        for task in tasks:
+            task.add_done_callback(lambda _: self.draining.news.set())
 
     @contextlib.contextmanager
     def in_thread(self) -> Iterator[Self]:
@@ -106,17 +179,12 @@ class Server(uvicorn.Server):
             thread.join()
 
 
-def run(
-    app: object,
-    settings: Settings,
-    refuse: Refuse,
-    on_drain: Callable[[], None] | None = None,
-    on_ready: Callable[[], None] | None = None,
-) -> None:
-    """Serve until SIGINT or SIGTERM, then drain. Exits with status 3 if it can't start."""
+def run(server: Server) -> None:
+    """Serve until SIGINT or SIGTERM, then drain. Exits with status 3 if it can't start, else as `Server` says."""
     _steady()
-    with contextlib.suppress(KeyboardInterrupt):
-        Server(app, settings, refuse, on_drain, on_ready).run()
+    server.run()
+    if server.forced_by is not None:
+        sys.exit(128 + server.forced_by)
 
 
 def _steady() -> None:

@@ -857,23 +857,47 @@ def test_draining_is_announced_while_the_listener_is_open() -> None:
     assert seen == [True]
 
 
-def test_draining_lets_answers_end_and_closes_the_idle() -> None:
+def test_draining_lets_answers_end_and_answers_others_for_the_last_time() -> None:
     app = App()
-    with serving(app) as running, connected(running.port) as streaming, connected(running.port) as idle:
-        port = running.port
-        idle.send(request())
-        idle.read_answer()
+    with serving(app) as running, connected(running.port) as streaming, connected(running.port) as kept:
+        kept.send(request())
+        kept.read_answer()
         streaming.send(request("/stream"))
         streaming.read_until(b"hello\r\n")
         running.should_exit = True
-        with stopwatch() as took:
-            assert idle.read_to_end() == b""
-            with pytest.raises(ConnectionRefusedError):
-                connected(port).__enter__()
-        assert took[0] < 0.5
-        assert app.is_draining
+        until(lambda: app.is_draining)
+        with connected(running.port) as new:
+            for client in (kept, new):
+                client.send(request())
+                assert client.read_answer().headers["connection"] == "close"
+                assert client.read_to_end() == b""
         app.release.set()
         assert streaming.read_to_end() == b"5\r\nworld\r\n0\r\n\r\n"
+
+
+def test_a_drained_server_closes_what_is_idle_at_once() -> None:
+    with serving(App()) as running, connected(running.port) as kept:
+        kept.send(request())
+        kept.read_answer()
+        running.should_exit = True
+        with stopwatch() as took:
+            assert kept.read_to_end() == b""
+    assert took[0] < SLACK_S
+
+
+def test_an_answer_that_is_still_being_taken_is_not_cut_by_the_end() -> None:
+    """The application is done with it, its client is not."""
+    with serving(App()) as running, connected(running.port, 65536) as client:
+        client.send(request("/whole"))
+        client.read_until(b"\r\n\r\n")
+        running.should_exit = True
+        taken = len(client.received)
+        with stopwatch() as took:
+            while data := client.socket.recv(65536):
+                taken += len(data)
+                time.sleep(0.01)
+    assert taken == 8 << 20
+    assert took[0] > server.ENDING_S
 
 
 def test_sigterm_ends_the_process_at_the_deadline() -> None:
@@ -902,7 +926,7 @@ def serve_until_killed() -> None:
         print(self.port, flush=True)  # noqa: T201
 
     Server.startup = startup  # type: ignore[method-assign]
-    server.run(App(), replace(LIMITS, drain=0.5), refuse, lambda: print("draining", flush=True))  # noqa: T201
+    server.run(Server(App(), replace(LIMITS, drain=0.5), refuse, lambda: print("draining", flush=True)))  # noqa: T201
 
 
 def test_a_process_that_serves_is_set_up_for_short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -910,7 +934,7 @@ def test_a_process_that_serves_is_set_up_for_short_pauses(monkeypatch: pytest.Mo
     before = sys.getswitchinterval(), gc.get_threshold()
     monkeypatch.setattr(server.Server, "run", lambda self: None)
     try:
-        server.run(App(), LIMITS, refuse)
+        server.run(Server(App(), LIMITS, refuse))
         assert sys.getswitchinterval() == pytest.approx(server.SWITCH_S)
         assert gc.get_threshold() == server.COLLECT
         assert gc.get_freeze_count() > 0

@@ -40,7 +40,8 @@ class Server(Section):
     )
     drain: SecondsOrNone = default(
         "30s",
-        "Time running streams get to end on shutdown. As long as Kubernetes' default grace period: raise that one too.",
+        "Time that requests under way get to end on SIGTERM. The process takes up to 1s more: set Kubernetes' "
+        "terminationGracePeriodSeconds, 30 by default, some seconds higher.",
     )
     first_byte_hold: SecondsOrNone = default(
         "10s",

@@ -13,7 +13,7 @@ from typing import Final
 
 import anyio
 
-from gateway.errors import TooSlow, UpstreamError
+from gateway.errors import GatewayError, UpstreamError
 from gateway.relay.carrier import Batch, Carrier
 from gateway.relay.machine import Abort, Action, Close, Commit, GiveUp, Relay, Send, State
 from gateway.relay.sink import Sink
@@ -38,8 +38,8 @@ class Pump:
         self._now: Callable[[], float] = asyncio.get_running_loop().time
         self.relay = Relay()
 
-    async def overdue(self, error: TooSlow) -> None:
-        """The upstream went over a deadline, and its connection is closed by now."""
+    async def break_off(self, error: GatewayError) -> None:
+        """A deadline is over, the upstream's or the whole process's, and the upstream's connection is closed by now."""
         if self._watchdog.is_waiting_for_client:  # which takes nothing: it would not take the news either
             self.relay.error = error
             self._sink.abort()
@@ -106,7 +106,7 @@ class Pump:
                 case Send(data):
                     await self._sink.write(data)
                 case Commit(start):
-                    await self._sink.commit(start)
+                    await self._sink.commit(start, self.break_off)
                 case Close():
                     await self._sink.close()
                 case Abort() if self._sink.is_committed:

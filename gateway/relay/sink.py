@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.types import Scope, Send
 
-from gateway.errors import Unfit
+from gateway.errors import GatewayError, Unfit
 from gateway.neutral.events import Start
 from gateway.wire.extensions import ABORT
 
 Headers = Mapping[str, str]
+Tell = Callable[[GatewayError], Awaitable[None]]
+"""Ends an answer under way with an error, in the words of its dialect."""
 
 
 class Aborted(Exception):
@@ -28,12 +30,14 @@ class Sink:
         self._collected: list[bytes] | None = [] if scope.get("http_version") == "1.0" else None
         self._max_answer = self._room = max_answer
         self._start: Start | None = None
+        self._tell: Tell | None = None
         self.is_committed = False
         self.is_over = False
 
-    async def commit(self, start: Start | None) -> None:
-        """The commit point: from here on the client has status 200."""
+    async def commit(self, start: Start | None, tell: Tell | None = None) -> None:
+        """The commit point: from here on the client has status 200. `tell`: how it hears that the answer breaks off."""
         self._start = start
+        self._tell = tell
         if self._collected is None:
             self.is_committed = True
             await self._send_head(self._head(start))
@@ -64,6 +68,13 @@ class Sink:
         await self._send_head({**headers, "content-length": str(len(body))}, status)
         self.is_over = True
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def break_off(self, error: GatewayError) -> None:
+        """The answer under way ends here, for a reason that lies outside of it, and is told where that can be."""
+        if self._tell is None:
+            self.abort()
+        else:
+            await self._tell(error)
 
     def abort(self) -> None:
         """Cuts the connection; what was written before still arrives."""

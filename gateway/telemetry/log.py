@@ -14,7 +14,8 @@ logger = logging.getLogger("triglot.access")
 class Record:
     """What is known of a request when it ends. Times in ms; `None` is unknown, not zero.
 
-    `end`: complete, refused (an error instead of an answer), broken (an error after the commit point), client_left.
+    `end`: complete, refused (an error instead of an answer), broken (an error after the commit point), client_left,
+    drained (the process ended first: a 503, with no attempt where the request came too late, or an answer broken off).
     """
 
     request_id: str

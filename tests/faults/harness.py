@@ -146,8 +146,18 @@ def gateway_in_thread(config: Config) -> Iterator[Gateway]:
 class Process:
     """A gateway in a process of its own."""
 
-    pid: int
+    popen: subprocess.Popen[bytes]
     port: int
+    log: Path
+
+    @property
+    def pid(self) -> int:
+        return self.popen.pid
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """The access log so far, one dictionary a request."""
+        return [orjson.loads(line) for line in self.log.read_bytes().splitlines() if line.startswith(b"{")]
 
     @property
     def memory(self) -> int:
@@ -157,16 +167,16 @@ class Process:
 
 
 @contextmanager
-def gateway_process(folder: Path, routes: bytes, port: int) -> Iterator[Process]:
+def gateway_process(folder: Path, routes: bytes, port: int, *options: str) -> Iterator[Process]:
     """`triglot serve` on a port that was free a moment ago."""
     path = folder / "routes.yaml"
     path.write_bytes(routes)
-    command = [sys.executable, "-m", "gateway", "serve", "--config", str(path), "--port", str(port)]
+    command = [sys.executable, "-m", "gateway", "serve", "--config", str(path), "--port", str(port), *options]
     with (folder / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         try:
             until(lambda: _is_open(port) or process.poll() is not None, "the gateway listens", 20)
             assert process.poll() is None, (folder / "log").read_text()
-            yield Process(process.pid, port)
+            yield Process(process, port, folder / "log")
         finally:
             process.terminate()
             try:

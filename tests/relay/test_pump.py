@@ -203,7 +203,7 @@ async def test_a_deadline_is_told_like_any_failure() -> None:
     pump = pump_to(late)
     with anyio.move_on_after(0.01):
         await pump.carry(answer(_then_silence(TEXT)), LONG, lambda: b"")
-    await pump.overdue(TooSlow("no next event within 60 s"))
+    await pump.break_off(TooSlow("no next event within 60 s"))
     assert b"no next event within 60 s" in late.body[1]
     assert late.is_complete
 
@@ -214,7 +214,7 @@ async def test_a_deadline_after_the_finish_is_the_end() -> None:
     pump = pump_to(client)
     with anyio.move_on_after(0.01):
         await pump.carry(answer(_then_silence(TEXT + FINISH)), LONG, lambda: b"")
-    await pump.overdue(TooSlow("no end within 5 s"))
+    await pump.break_off(TooSlow("no end within 5 s"))
     assert pump.relay.state is State.DONE
     assert client.body == [TEXT + FINISH, b""]
 

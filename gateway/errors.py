@@ -4,7 +4,7 @@
     ├── ClientError             the request is at fault
     │   └── BadRequest · Unsupported · BadKey · NoRoute · WrongMethod · TooLarge · TooMany · TooSlowToSend
     ├── UpstreamError           the upstream is at fault; before the commit point, try the next target
-    │   └── Unreachable · Overloaded · Refused · Malformed · Unfit · Truncated · TooSlow · OutOfTime
+    │   └── Unreachable · Overloaded · Denied · Refused · Malformed · Unfit · Truncated · TooSlow · OutOfTime
     └── InternalError           we are at fault
         └── ShuttingDown
 
@@ -90,6 +90,11 @@ class GatewayError(Exception):
         self.retry_after_s = retry_after_s
         self.headers: Mapping[str, str] = headers or {}
 
+    @property
+    def word(self) -> str:
+        """What went wrong, for operators: the kind, or the class where the kind is only that it was the upstream."""
+        return type(self).__name__.lower() if self.kind is Kind.UPSTREAM else str(self.kind)
+
     def _told(self) -> tuple[object, ...]:
         return (type(self), self.kind, self.message, self.param, self.status, self.retry_after_s)
 
@@ -173,6 +178,10 @@ class Overloaded(UpstreamError):
     default_kind = Kind.OVERLOADED
 
 
+class Denied(UpstreamError):
+    """The upstream would not serve us at all: our credential, our credit, a model it doesn't have there."""
+
+
 class Refused(UpstreamError):
     """The upstream understood and said no: its reason is the client's to mend, so another target isn't asked."""
 
@@ -217,6 +226,10 @@ _CLASS_OF_KIND: dict[Kind, type[UpstreamError]] = {
     Kind.RATE_LIMIT: Overloaded,
     Kind.OVERLOADED: Overloaded,
     Kind.TIMEOUT: TooSlow,
+    Kind.AUTH: Denied,
+    Kind.BILLING: Denied,
+    Kind.PERMISSION: Denied,
+    Kind.NOT_FOUND: Denied,
     Kind.INVALID_REQUEST: Refused,
     Kind.CONTEXT_LENGTH: Refused,
     Kind.UNSUPPORTED: Refused,

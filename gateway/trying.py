@@ -1,16 +1,19 @@
-"""One request's tries: target after target, until one answers."""
+"""One request's tries: as its course says, until one answers."""
 
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from gateway.attempt import Attempt, Call, Client, Services
 from gateway.errors import ClientError, GatewayError, UpstreamError
+from gateway.routing.budget import Budget
+from gateway.routing.course import Course, Try
 from gateway.routing.table import Route
 from gateway.routing.target import Target
-from gateway.telemetry.log import Record
+from gateway.telemetry.log import Record, Tried
 
 
 class Trying:
@@ -31,21 +34,59 @@ class Trying:
         self._client = client
         self._record = record
         self._make_attempt = make_attempt
+        self._loop = asyncio.get_running_loop()
+        self._tried: list[Tried] = []
 
     async def run(self, targets: Sequence[Target]) -> None:
-        """Until one answers. What one target can't carry another may, but what an upstream says comes first."""
-        told: GatewayError | None = None
-        for target in targets:
-            try:
-                await self._try(target)
-            except (UpstreamError, ClientError) as error:
-                if self._client.sink.is_committed or (isinstance(error, UpstreamError) and not error.is_retryable):
-                    raise
-                told = error if told is None or isinstance(error, UpstreamError) else told
-            else:
+        """Until one answers. A client that leaves cancels whatever is under way, a wait too."""
+        course = self._course(targets)
+        following: Try | None = course.first()
+        while following is not None:
+            error = await self._failure_of(following)
+            if error is None:
                 return
-        assert told is not None
-        raise told
+            following = course.after(following.target, error, self._loop.time(), random.random())
+        assert course.told is not None
+        raise course.told
+
+    def _course(self, targets: Sequence[Target]) -> Course:
+        retries, total = self._route.retries, self._route.timeouts.total
+        return Course(targets, retries, self._client.timeline.begun + total, self._afford)
+
+    def _afford(self, target: Target, now: float) -> bool:
+        return self._budget(target).spend(now)
+
+    def _budget(self, target: Target) -> Budget:
+        budget = self._services.states.upstream(target.name).retries
+        budget.ratio = target.upstream.retry_budget  # a reload may have changed it
+        return budget
+
+    async def _failure_of(self, planned: Try) -> GatewayError | None:
+        """What failed before the client was sent anything; None where it got an answer, whatever became of that."""
+        await asyncio.sleep(planned.delay_s)
+        tried, begun = self._book(planned), self._loop.time()
+        try:
+            await self._try(planned.target)
+        except (UpstreamError, ClientError) as error:
+            tried.end = error.word
+            if self._client.sink.is_committed:
+                raise
+            self._client.timeline.forget()
+            return error
+        else:
+            tried.end = self._record.error or "complete"
+            return None
+        finally:
+            tried.ms = round((self._loop.time() - begun) * 1000, 1)
+
+    def _book(self, planned: Try) -> Tried:
+        """The entry of a try. One that stands alone needs none: the line says it all."""
+        if not planned.is_again:
+            self._budget(planned.target).count(self._loop.time())
+        tried = Tried(planned.target.name, planned.target.model, round(planned.delay_s * 1000, 1))
+        self._tried.append(tried)
+        self._record.tries = self._tried if len(self._tried) > 1 else None
+        return tried
 
     async def _try(self, target: Target) -> None:
         """One try of one target, counted as under way as long as it lasts."""

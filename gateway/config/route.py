@@ -11,7 +11,7 @@ from gateway.config import settings_file
 from gateway.config.balance import Balance
 from gateway.config.complaints import flaw, flaw_at, hint
 from gateway.config.section import Name, Section, default, filled
-from gateway.config.units import Seconds
+from gateway.config.units import Seconds, SecondsOrNone
 
 
 class Target(Section):
@@ -19,6 +19,11 @@ class Target(Section):
 
     upstream: Name = Field(description="Name of an upstream.")
     model: Name | None = default(None, "Model name to use there. None: the name the client asked for.")
+    context: Annotated[int, Field(ge=1)] | None = default(
+        None,
+        "Tokens that fit, prompt and answer together. A prompt too long for one target is tried on one with a larger "
+        "context. None: unknown, so that it is never taken for larger.",
+    )
 
     @field_validator("upstream")
     @classmethod
@@ -66,6 +71,42 @@ class Timeouts(Section):
         return self
 
 
+class Retries(Section):
+    """Tries beyond the first one: never after the first content, nor of what the request itself is at fault for."""
+
+    attempts: Annotated[int, Field(ge=1, le=100)] | None = default(
+        None, "Most calls for one request. None: 3, or one for each target where there are more of them."
+    )
+    same_target: Annotated[int, Field(ge=0, le=10)] = default(
+        1,
+        "How often one target is tried again after a lost connection or a 5xx, where tries are left for all others. "
+        "Once: what broke by accident seldom does twice, and the next target is a better bet.",
+    )
+    backoff: Seconds = default(
+        "250ms",
+        "Longest wait before the same target is tried again; any shorter one is as likely, and it doubles each time. "
+        "Long enough for a restarted worker behind a load balancer, too short to be noticed before a first token.",
+    )
+    max_backoff: Seconds = default("5s", "What the wait is doubled up to.")
+    max_retry_after: SecondsOrNone = default(
+        "10s",
+        "Longest Retry-After that is waited for, and only where no other target is left. As long as first_byte_hold: "
+        "the client has no status so far. 0s: none, clients are told to come back themselves.",
+    )
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        given = self.model_fields_set
+        if {"backoff", "max_backoff"} <= given and self.backoff > self.max_backoff:
+            raise flaw_at(("backoff",), f"longer than max_backoff ({self.max_backoff:g}s), which it grows up to")
+        if self.attempts == 1 and "same_target" in given and self.same_target:
+            raise flaw_at(("same_target",), "attempts is 1, so no target is ever tried again")
+        for wait in ("backoff", "max_backoff", "max_retry_after"):
+            if wait in given and not self.same_target:
+                raise flaw_at((wait,), "same_target is 0, so no target is ever waited for")
+        return self
+
+
 class Route(Section):
     """A model name clients use, and its targets in order of preference."""
 
@@ -76,6 +117,7 @@ class Route(Section):
     balance: Balance = default("weighted", "How the targets share the requests.")
     fallback: tuple[Target, ...] = default((), "Tried in this order after all targets failed.")
     timeouts: Timeouts = Field(default_factory=Timeouts, description="Deadlines of this route.")
+    retries: Retries = Field(default_factory=Retries, description="What is tried after a failure.")
     strict: bool = default(
         False,
         "Whether a request is refused where a target would drop something of it. A client may ask for that itself, by "
@@ -105,6 +147,16 @@ class Route(Section):
             if target.weight > 1 and not self.balance.heeds_weights:
                 where = ("targets", index, "weight")
                 raise flaw_at(where, f"{self.balance.name} heeds no weights, except 0 for a target that stands by")
+        return self
+
+    @model_validator(mode="after")
+    def _wait_within_total(self) -> Self:
+        """Only what was written, as for the deadlines."""
+        for wait in ("backoff", "max_backoff", "max_retry_after"):
+            if wait in self.retries.model_fields_set and getattr(self.retries, wait) > self.timeouts.total:
+                raise flaw_at(
+                    ("retries", wait), f"longer than timeouts.total ({self.timeouts.total:g}s), so never waited for"
+                )
         return self
 
     def refuse_repeats(self, asked: str | None, path: settings_file.Path = ()) -> None:

@@ -58,6 +58,11 @@ class Upstream(Section):
         validate_default=True,
         description="How the key is sent; where not given, as the dialect's own SDK sends it.",
     )
+    retry_budget: Annotated[float, Field(ge=0, le=1)] = default(
+        0.2,
+        "Most calls for repeated tries, as a share of the others (within 10s, and 3 more for quiet times), so that an "
+        "upstream that fails everything gets a fifth more load and no storm. 0: no target of it is tried twice.",
+    )
     options: Any = Field(
         default_factory=_default_options,
         repr=False,

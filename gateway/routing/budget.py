@@ -3,7 +3,7 @@
 Retries and hedges are extra load, and they come when an upstream has least use for it. A budget ties them to the
 traffic there is: within any `window_s`, at most `ratio` of the calls that were counted, and `minimum` more, so that a
 gateway with a request a minute may retry at all. An upstream that fails everything gets 1.2 times its requests for a
-`ratio` of 0.2, and never a storm.
+`ratio` of 0.2, and never a storm. A ratio of 0 allows nothing; it may be set anew at any time, as by a reload.
 
     budget = Budget(ratio=0.2)
     budget.count(now)              # a call that would be made in any case
@@ -46,7 +46,7 @@ class Budget:
         slot = self._slot(now)
         calls = sum(slot.calls for slot in self._slots)
         extra = sum(slot.extra for slot in self._slots)
-        if extra + 1 > calls * self.ratio + self.minimum:
+        if not self.ratio or extra + 1 > calls * self.ratio + self.minimum:
             self.denied += 1
             return False
         slot.extra += 1

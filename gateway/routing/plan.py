@@ -30,4 +30,5 @@ def candidates(route: Route, name: str, states: States) -> list[Candidate]:
 
 def _target(route: Route, place: Place, name: str) -> Target:
     asked = name if route.is_pattern else route.name
-    return Target(place.upstream, route.upstreams[place.upstream], place.model or asked, place.model or route.name)
+    model = place.model or asked
+    return Target(place.upstream, route.upstreams[place.upstream], model, place.model or route.name, place.context)

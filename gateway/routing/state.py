@@ -9,6 +9,7 @@ from typing import Final
 from gateway.config import HealthCheck
 from gateway.routing import breaker, health
 from gateway.routing.breaker import Breaker
+from gateway.routing.budget import Budget
 from gateway.routing.health import Health
 from gateway.routing.latency import PeakEwma
 from gateway.routing.target import Target
@@ -43,6 +44,8 @@ class UpstreamState:
     health: Health = field(default_factory=Health)
     unseen: Breaker = field(default_factory=Breaker)
     """What a target of it is taken for that was never called."""
+    retries: Budget = field(default_factory=lambda: Budget(0.2))
+    """What it may get of repeated tries; the configuration has the ratio."""
 
 
 class States:

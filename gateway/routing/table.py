@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.config import Balance, Config, Target, Timeouts, Upstream, WeightedTarget, hint
+from gateway.config import Balance, Config, Retries, Target, Timeouts, Upstream, WeightedTarget, hint
 from gateway.errors import NoRoute
 
 
@@ -20,6 +20,7 @@ class Route:
     timeouts: Timeouts
     upstreams: Mapping[str, Upstream]
     balance: Balance
+    retries: Retries
     is_strict: bool = False
     """Whether what a target would drop is refused, whatever the client asks for."""
 
@@ -34,7 +35,16 @@ class Table:
 
     def __init__(self, config: Config) -> None:
         routes = [
-            Route(name, route.targets, route.fallback, route.timeouts, config.upstreams, route.balance, route.strict)
+            Route(
+                name,
+                route.targets,
+                route.fallback,
+                route.timeouts,
+                config.upstreams,
+                route.balance,
+                route.retries,
+                route.strict,
+            )
             for name, route in config.routes.items()
         ]
         self._exact = {route.name: route for route in routes if not route.is_pattern}

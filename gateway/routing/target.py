@@ -19,6 +19,8 @@ class Target:
     upstream: Upstream
     model: str
     configured: str = field(default="", compare=False)
+    context: int | None = field(default=None, compare=False)
+    """Tokens that fit; None: unknown."""
 
     @property
     def key(self) -> tuple[str, str]:

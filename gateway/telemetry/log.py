@@ -11,6 +11,20 @@ logger = logging.getLogger("triglot.access")
 
 
 @dataclass(slots=True)
+class Tried:
+    """One try of a request: whom it went to, how long it was put off, what it ended with and after how long.
+
+    `end`: complete, the word of an error, or left for one that was called off.
+    """
+
+    upstream: str
+    model: str
+    delay_ms: float = 0.0
+    end: str = "left"
+    ms: float | None = None
+
+
+@dataclass(slots=True)
 class Record:
     """What is known of a request when it ends. Times in ms; `None` is unknown, not zero.
 
@@ -26,6 +40,8 @@ class Record:
     status: int | None = None
     stream: bool | None = None
     attempts: int = 0
+    tries: list[Tried] | None = None
+    """Each of several tries; None where there was one."""
     ttft_ms: float | None = None
     duration_ms: float | None = None
     input_tokens: int | None = None

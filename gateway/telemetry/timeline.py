@@ -12,6 +12,10 @@ class Timeline:
 
     def __init__(self, begun: float) -> None:
         self.begun = begun
+        self.forget()
+
+    def forget(self) -> None:
+        """What a try said of which the client heard nothing: it is none of the answer's."""
         self.first_content: float | None = None
         self.last_content: float | None = None
         self.content_events = 0

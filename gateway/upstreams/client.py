@@ -11,7 +11,7 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from gateway.config import Upstream
-from gateway.errors import GatewayError, Kind, Malformed, Unreachable, UpstreamError
+from gateway.errors import Denied, GatewayError, Kind, Malformed, UpstreamError
 from gateway.upstreams import connections, failures
 
 _CREDENTIALS: Final[Mapping[str, tuple[str, str]]] = {
@@ -141,7 +141,7 @@ def scrub(upstream: Upstream, error: GatewayError) -> GatewayError:
     on whether the upstream took it (pitfall 52), wherever it says so: in its status, under status 200, in mid-stream.
     """
     if isinstance(error, UpstreamError) and error.kind in (Kind.AUTH, Kind.PERMISSION):
-        return Unreachable("the upstream refused the gateway's own credential")
+        return Denied("the upstream refused the gateway's own credential")
     secret = upstream.key.get_secret_value() if upstream.key else ""
     if not secret or secret not in error.message or not isinstance(error, UpstreamError):
         return error

@@ -132,7 +132,9 @@ def test_server_settings_are_read() -> None:
 
 def test_the_short_form_of_a_route_is_one_target_with_the_same_name() -> None:
     route = config(WHOLE).routes["demo"]
-    assert [target.model_dump() for target in route.targets] == [{"upstream": "simulator", "model": None, "weight": 1}]
+    assert [target.model_dump() for target in route.targets] == [
+        {"upstream": "simulator", "model": None, "context": None, "weight": 1}
+    ]
     assert route.fallback == ()
 
 
@@ -358,7 +360,7 @@ def test_a_wrong_upstream_setting_is_named(settings: str, message: str) -> None:
         ),
         (
             "{targets: [{upstream: a}], fallback: [{upstream: vllm, weight: 2}]}",
-            ".fallback[0].weight: unknown setting; known here: upstream, model",
+            ".fallback[0].weight: unknown setting; known here: upstream, model, context",
         ),
         ("{targets: [{upstream: a}], fallbacks: []}", '.fallbacks: unknown setting; did you mean "fallback"?'),
         (
@@ -575,12 +577,19 @@ def test_the_summary_is_plain_and_without_keys() -> None:
     assert told["routes"][1] == {
         "name": "deepseek",
         "targets": [
-            {"upstream": "baseten", "model": "deepseek-ai/DeepSeek-V4-Pro", "weight": 9},
-            {"upstream": "vllm", "model": "4.10", "weight": 1},
+            {"upstream": "baseten", "model": "deepseek-ai/DeepSeek-V4-Pro", "context": None, "weight": 9},
+            {"upstream": "vllm", "model": "4.10", "context": None, "weight": 1},
         ],
-        "fallback": [{"upstream": "haiku", "model": None}],
+        "fallback": [{"upstream": "haiku", "model": None, "context": None}],
         "balance": "weighted",
         "timeouts": {"connect": 0.25, "first_token": 30.0, "idle": 60.0, "total": 3600.0},
+        "retries": {
+            "attempts": None,
+            "same_target": 1,
+            "backoff": 0.25,
+            "max_backoff": 5.0,
+            "max_retry_after": 10.0,
+        },
         "strict": False,
     }
     assert pickle.loads(pickle.dumps(told)) == told
@@ -591,7 +600,10 @@ def definition(name: str) -> Any:
 
 
 def test_the_schema_describes_every_setting() -> None:
-    parts = [schema(), *(definition(name) for name in ("Server", "Upstream", "Target", "WeightedTarget", "Timeouts"))]
+    parts = [
+        schema(),
+        *(definition(name) for name in ("Server", "Upstream", "Target", "WeightedTarget", "Timeouts", "Retries")),
+    ]
     parts.append(definition("Route")["anyOf"][1])
     undescribed = [
         name for part in parts for name, setting in part["properties"].items() if not setting.get("description")

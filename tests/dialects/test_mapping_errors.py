@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from gateway.config import Upstream
 from gateway.dialects import DIALECTS
-from gateway.errors import BadRequest, GatewayError, Kind, Unreachable, UpstreamError
+from gateway.errors import BadRequest, Denied, GatewayError, Kind, UpstreamError
 from gateway.neutral.events import BlockKind, BlockStart, Event, Failed, Start, TextDelta
 from gateway.upstreams.client import scrub
 from tests.dialects.cases import STAMP, asked
@@ -118,7 +118,7 @@ NO_KEY = [
 def test_a_refused_credential_of_ours_is_the_gateways_fault_in_mid_stream_too(upstream: str, data: bytes) -> None:
     """§9.2: 401 and 403 on a server-held key → 502, wherever an upstream says so."""
     told = scrub(HELD, failure(upstream, data))
-    assert isinstance(told, Unreachable)
+    assert isinstance(told, Denied)
     assert KEY not in told.message
     assert {dialect.dump_error(told, "")[0] for dialect in DIALECTS.values()} == {502}
 

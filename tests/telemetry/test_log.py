@@ -8,7 +8,7 @@ from dataclasses import fields
 import orjson
 import pytest
 
-from gateway.telemetry.log import Record, line, write
+from gateway.telemetry.log import Record, Tried, line, write
 
 KNOWN = {
     "request_id": "req_1",
@@ -19,6 +19,10 @@ KNOWN = {
     "status": 200,
     "stream": True,
     "attempts": 2,
+    "tries": [
+        {"upstream": "t", "model": "m", "delay_ms": 0.0, "end": "rate_limit", "ms": 7.5},
+        {"upstream": "u", "model": "m", "delay_ms": 120.0, "end": "complete", "ms": 12.5},
+    ],
     "ttft_ms": 1.5,
     "duration_ms": 20.0,
     "input_tokens": 3,
@@ -37,6 +41,16 @@ def test_the_line_says_all_that_is_known() -> None:
     """In the order of the fields; false and zero are known."""
     text = line(Record(**KNOWN))  # type: ignore[arg-type]
     assert list(orjson.loads(text).items()) == list(KNOWN.items())
+
+
+def test_each_try_is_told_by_its_target_and_its_end() -> None:
+    """Names from the configuration, words of ours and times: nothing a client or an upstream wrote."""
+    assert [field.name for field in fields(Tried)] == ["upstream", "model", "delay_ms", "end", "ms"]
+    record = Record("req_1", "openai", attempts=2, tries=[Tried("t", "m"), Tried("u", "m", 120.0, "complete", 12.5)])
+    assert orjson.loads(line(record))["tries"] == [
+        {"upstream": "t", "model": "m", "delay_ms": 0.0, "end": "left", "ms": None},
+        {"upstream": "u", "model": "m", "delay_ms": 120.0, "end": "complete", "ms": 12.5},
+    ]
 
 
 def test_unknowns_are_left_out() -> None:

@@ -83,7 +83,7 @@ class Trying:
         """The entry of a try. One that stands alone needs none: the line says it all."""
         if not planned.is_again:
             self._budget(planned.target).count(self._loop.time())
-        tried = Tried(planned.target.name, planned.target.model, round(planned.delay_s * 1000, 1))
+        tried = Tried(*planned.target.key, round(planned.delay_s * 1000, 1))
         self._tried.append(tried)
         self._record.tries = self._tried if len(self._tried) > 1 else None
         return tried

@@ -13,9 +13,8 @@ import orjson
 
 from gateway.aside import Aside
 from gateway.config import Server, Timeouts
-from gateway.dialects import DIALECTS, Dialect, limits
+from gateway.dialects import Dialect, limits
 from gateway.dialects.base import Decoder, Fault, Json, Outbound, Stamp
-from gateway.dialects.report import Report
 from gateway.dialects.sealing import Sealer
 from gateway.errors import GatewayError, Malformed, Unfit, UpstreamError
 from gateway.neutral.pieces import Piece
@@ -27,6 +26,7 @@ from gateway.relay.carrier import Carrier, PassThrough, Translation
 from gateway.relay.pump import Pump
 from gateway.relay.sink import Sink
 from gateway.relay.watchdog import Deadlines, Watchdog
+from gateway.rendering import Rendering
 from gateway.routing.state import States
 from gateway.routing.table import Table
 from gateway.routing.target import Target
@@ -107,8 +107,8 @@ class Attempt:
         self._answered = replace(call.request, model=target.model) if is_revealed else call.request
         self._client = client
         self._target = target
-        is_same = target.upstream.dialect == call.dialect.name  # also of a call that is only relayed
-        self._dialect = call.dialect if is_same else DIALECTS[target.upstream.dialect]
+        self._rendering = Rendering(call.dialect, call.request, call.body, target)
+        self._dialect = self._rendering.dialect
         self._options = target.upstream.options
         self._timeouts = timeouts
         self._watchdog = Watchdog(self._deadlines(), client.timeline.begun)
@@ -156,25 +156,7 @@ class Attempt:
         return outbound, orjson.dumps(outbound.body)
 
     def _render(self) -> Outbound:
-        if self._dialect is self._call.dialect:
-            forwarded = self._dialect.forward(self._call.body, self._request, self._target.model, self._options)
-            return self._reported(forwarded) if self._hides else forwarded
-        if self._request.own_dialect_only is not None:
-            raise self._request.own_dialect_only
-        return self._dialect.render(self._request, self._target.model, self._options)
-
-    @property
-    def _hides(self) -> bool:
-        """Whether an answer is spelled anew even for a client of its own dialect, to leave the reasoning out of it."""
-        return self._request.hides_reasoning and self._request.own_dialect_only is None
-
-    def _reported(self, outbound: Outbound) -> Outbound:
-        """With what an answer that is spelled anew can't hold; it is one answer, and has no probabilities."""
-        report = Report(self._request)
-        if (self._request.n or 1) > 1:
-            report.refuse("n", why="several answers can't be given where reasoning is not exposed; ask for one")
-        report.drop("logprobs", "top_logprobs")
-        return replace(outbound, dropped=tuple(sorted({*outbound.dropped, *report.dropped})))
+        return self._rendering.outbound()
 
     def _deadlines(self) -> Deadlines:
         """A whole answer has no first token to wait for: only the whole counts."""
@@ -201,11 +183,7 @@ class Attempt:
         if answer.media_type in _MARKUP:
             raise Malformed(f"the upstream answered with a page of {answer.media_type}")
         is_whole = answer.media_type == _JSON
-        passes = (
-            self._dialect is self._call.dialect
-            and self._dialect.passes(self._request, self._options, is_whole)
-            and not self._hides
-        )
+        passes = self._rendering.passes(is_whole=is_whole)
         if is_whole:
             await self._take_whole(answer, passes=passes)
         elif self._request.stream or passes:

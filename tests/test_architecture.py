@@ -41,6 +41,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "server": ("connection",),
     "aside": (),
     "running": (),
+    "rendering": ("dialects", "neutral", "routing"),
     "attempt": (
         "aside",
         "config",
@@ -48,6 +49,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "errors",
         "neutral",
         "relay",
+        "rendering",
         "routing",
         "running",
         "telemetry",

@@ -1,0 +1,55 @@
+"""A client's call in the words of one target: what is sent there, what is lost on the way, who spells the answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from gateway.dialects import DIALECTS, Dialect
+from gateway.dialects.base import Json, Outbound
+from gateway.dialects.report import Report
+from gateway.neutral.request import Request
+from gateway.routing.target import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """One call of a client, as `request` and as the `body` it came as, for one target."""
+
+    client: Dialect
+    request: Request
+    body: Json
+    target: Target
+
+    @property
+    def dialect(self) -> Dialect:
+        """The target's; the client's own where they are the same, also of a call that is only relayed."""
+        name = self.target.upstream.dialect
+        return self.client if name == self.client.name else DIALECTS[name]
+
+    @property
+    def hides(self) -> bool:
+        """Whether an answer is spelled anew even for a client of its own dialect, to leave the reasoning out of it."""
+        return self.request.hides_reasoning and self.request.own_dialect_only is None
+
+    def outbound(self) -> Outbound:
+        """What is sent. Raises what this target can't carry."""
+        model, options = self.target.model, self.target.upstream.options
+        if self.dialect is self.client:
+            forwarded = self.client.forward(self.body, self.request, model, options)
+            return self._reported(forwarded) if self.hides else forwarded
+        if self.request.own_dialect_only is not None:
+            raise self.request.own_dialect_only
+        return self.dialect.render(self.request, model, options)
+
+    def passes(self, *, is_whole: bool) -> bool:
+        """Whether the client gets an answer as the upstream spelled it: a whole one, or a stream."""
+        dialect, options = self.dialect, self.target.upstream.options
+        return dialect is self.client and dialect.passes(self.request, options, is_whole) and not self.hides
+
+    def _reported(self, outbound: Outbound) -> Outbound:
+        """With what an answer that is spelled anew can't hold; it is one answer, and has no probabilities."""
+        report = Report(self.request)
+        if (self.request.n or 1) > 1:
+            report.refuse("n", why="several answers can't be given where reasoning is not exposed; ask for one")
+        report.drop("logprobs", "top_logprobs")
+        return replace(outbound, dropped=tuple(sorted({*outbound.dropped, *report.dropped})))

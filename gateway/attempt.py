@@ -14,7 +14,7 @@ import orjson
 from gateway.aside import Aside
 from gateway.config import Server, Timeouts
 from gateway.dialects import Dialect, limits
-from gateway.dialects.base import Decoder, Fault, Json, Outbound, Stamp
+from gateway.dialects.base import Decoder, Encoder, Fault, Json, Outbound, Stamp
 from gateway.dialects.sealing import Sealer
 from gateway.errors import GatewayError, Malformed, Unfit, UpstreamError
 from gateway.neutral.pieces import Piece
@@ -85,8 +85,10 @@ class Client(Protocol):
     @property
     def timeline(self) -> Timeline: ...
 
-    def prepare(self, media_type: str, headers: Callable[[], Mapping[str, str]]) -> None:
-        """Sets what the response head will say; the headers are asked for when it is sent."""
+    def prepare(
+        self, media_type: str, headers: Callable[[], Mapping[str, str]], keep_alive: Callable[[], bytes] = bytes
+    ) -> None:
+        """Sets what the response head will say, and what may be said in silence; asked for when it is sent."""
 
     async def whole(self, body: bytes) -> None:
         """Sends a whole answer."""
@@ -120,7 +122,10 @@ class Attempt:
         self._decoder: Decoder | None = None
         self._pump: Pump | None = None
         self._translated: Translation | None = None
-        self._keep_alive: Callable[[], bytes] = bytes
+        self._form: Encoder | None = None
+        """The form of a stream that the client asked for, with what is written in it where it is translated."""
+        self._voice: Encoder | Decoder | None = None
+        """Whose frames the client gets: our own, or the upstream's."""
 
     @property
     def dropped_fragments(self) -> int:
@@ -142,7 +147,7 @@ class Attempt:
         self._outbound, self._content = await self._services.aside.run(self._call.size, self._written)
         restoration = replace(self._outbound.restoration, hides_reasoning=not self._request.shows_reasoning)
         self._restored = restored(self._sequencer, restoration)
-        self._client.prepare("", self.headers)
+        self._announce()
         self._watchdog.start()
         try:
             await self._watched()
@@ -151,12 +156,42 @@ class Attempt:
         finally:
             self._watchdog.stop()
 
+    def _announce(self) -> None:
+        """Settles what is said of a stream before the upstream says anything."""
+        if self._request.stream:
+            self._voice = self._form = self._call.dialect.encoder(self._answered, self._call.stamp)
+        if self._form is not None and self._may_pass and not self._client.sink.has_head:
+            self._voice = self._decoder_of_dialect()
+        self._client.prepare(self._form.media_type if self._form else "", self.headers, self.keep_alive)
+
+    def keep_alive(self) -> bytes:
+        """What may be said to the client in silence, now. Before any content only what fits the form it asked for.
+
+        Whoever then answers keeps to that form, so that a head may go out before it is known who does.
+        """
+        spoken = self._voice.keep_alive if self._voice else b""
+        if self._client.sink.is_committed or (self._form is not None and spoken == self._form.keep_alive):
+            return spoken
+        return b""
+
     def _written(self) -> tuple[Outbound, bytes]:
         outbound = self._render()
         return outbound, orjson.dumps(outbound.body)
 
     def _render(self) -> Outbound:
         return self._rendering.outbound()
+
+    @property
+    def _may_pass(self) -> bool:
+        """Whether an answer may go to the client as it comes."""
+        return self._dialect is self._call.dialect and not self._rendering.hides
+
+    def _is_in_other_form(self, *, is_whole: bool) -> bool:
+        """Whether an answer that is relayed as it comes might not be what a head that is out has announced."""
+        return is_whole or self._form is None or self._decoder_of_dialect().keep_alive != self._form.keep_alive
+
+    def _decoder_of_dialect(self) -> Decoder:
+        return self._dialect.decoder(self._options, self._settings.max_event)
 
     def _deadlines(self) -> Deadlines:
         """A whole answer has no first token to wait for: only the whole counts."""
@@ -183,7 +218,9 @@ class Attempt:
         if answer.media_type in _MARKUP:
             raise Malformed(f"the upstream answered with a page of {answer.media_type}")
         is_whole = answer.media_type == _JSON
-        passes = self._rendering.passes(is_whole=is_whole)
+        passes = self._rendering.passes(is_whole=is_whole) and not (
+            self._client.sink.has_head and self._is_in_other_form(is_whole=is_whole)
+        )
         if is_whole:
             await self._take_whole(answer, passes=passes)
         elif self._request.stream or passes:
@@ -209,6 +246,8 @@ class Attempt:
     # -- the four ways -----------------------------------------------------------------------------------------------
 
     async def _take_whole(self, answer: Answer, *, passes: bool) -> None:
+        if passes:
+            self._client.prepare(_plain(answer.headers.get("content-type", ""), _JSON), self.headers)
         body = await answer.read(self._settings.max_answer)
         try:
             value = self._dialect.skim(body) if passes else orjson.loads(body)
@@ -216,8 +255,7 @@ class Attempt:
             raise Malformed(f"the upstream's answer of {len(body)} bytes is not JSON") from error
         if passes:
             self._observe(self._dialect.observe(value, self._options))
-            self._client.prepare(_plain(answer.headers.get("content-type", ""), _JSON), self.headers)
-            await self._client.whole(body)
+            await self._send_whole(body)
         else:
             await self._tell(self._dialect.load(value, self._options))
 
@@ -228,22 +266,23 @@ class Attempt:
             self._fold(pieces, collector)
             await self._dump(collector)
             return
-        carrier = self._translation(self._dialect.decoder(self._options, self._settings.max_event))
+        carrier = self._translation(self._decoder_of_dialect())
         await self._pump_of(carrier).replay(carrier.carry(pieces))
 
     async def _take_stream(self, answer: Answer, *, passes: bool) -> None:
-        decoder = self._decoder = self._dialect.decoder(self._options, self._settings.max_event)
+        decoder = self._decoder = self._decoder_of_dialect()
         if passes:
             pump = self._pump_of(PassThrough(decoder, self._sequencer, partial(scrub, self._target.upstream)))
-            self._keep_alive = lambda: decoder.keep_alive
-            self._client.prepare(_plain(answer.headers.get("content-type", ""), _BYTES), self.headers)
+            self._voice = decoder
+            media_type = _plain(answer.headers.get("content-type", ""), _BYTES)
+            self._client.prepare(media_type, self.headers, self.keep_alive)
         else:
             pump = self._pump_of(self._translation(decoder))
-        await pump.carry(answer, self._settings.first_byte_hold, self._keep_alive)
+        await pump.carry(answer)
 
     async def _collect(self, answer: Answer) -> None:
         """A streamed answer, folded for a client that wants it whole."""
-        decoder, collector, size = self._dialect.decoder(self._options, self._settings.max_event), Collector(), 0
+        decoder, collector, size = self._decoder_of_dialect(), Collector(), 0
         while (chunk := await answer.next()) is not None:
             size += len(chunk)
             if size > self._settings.max_answer:
@@ -259,9 +298,9 @@ class Attempt:
         return self._pump
 
     def _translation(self, decoder: Decoder) -> Translation:
-        encoder = self._call.dialect.encoder(self._answered, self._call.stamp)
-        self._keep_alive = lambda: encoder.keep_alive
-        self._client.prepare(encoder.media_type, self.headers)
+        encoder = self._form or self._call.dialect.encoder(self._answered, self._call.stamp)
+        self._voice = encoder
+        self._client.prepare(encoder.media_type, self.headers, self.keep_alive)
         guard = self._call.dialect.guard(self._answered)
         scrubbed = partial(scrub, self._target.upstream)
         self._translated = Translation(decoder, self._restored, encoder, scrubbed, guard)
@@ -283,6 +322,11 @@ class Attempt:
         except TypeError as error:  # orjson reads 1,024 levels and writes 254 (HARDENING.md 1.8)
             raise Unfit("the upstream's answer nests too deep, or holds a number too large, to be written") from error
         self._client.prepare(_JSON, self.headers)
+        await self._send_whole(body)
+
+    async def _send_whole(self, body: bytes) -> None:
+        """The upstream is done: how long the client takes is not counted against it."""
+        self._watchdog.stop()
         await self._client.whole(body)
 
     def headers(self) -> Mapping[str, str]:

@@ -15,7 +15,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from gateway.errors import BadRequest, ClientError, GatewayError, TooSlowToSend, WrongMethod
-from gateway.wire.extensions import ABORT
+from gateway.wire import extensions
 
 try:
     import httptools
@@ -207,7 +207,11 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A first byte came: the head's time runs."""
         super().on_message_begin()
-        self.scope["extensions"] = {ABORT: self.abort}  # type: ignore[dict-item]
+        self.scope["extensions"] = {
+            extensions.ABORT: self.abort,  # type: ignore[dict-item]
+            extensions.HANG_UP: self.transport.abort,  # type: ignore[dict-item]
+            extensions.UNSENT: self.transport.get_write_buffer_size,  # type: ignore[dict-item]
+        }
         self._enter(Phase.HEAD)
 
     def on_header(self, name: bytes, value: bytes) -> None:

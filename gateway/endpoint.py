@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import re
 import secrets
@@ -18,7 +19,7 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from gateway.attempt import Attempt, Call, InForce, Services
-from gateway.config import Server
+from gateway.config import Server, SlowClient
 from gateway.dialects import Dialect
 from gateway.dialects.base import Inbound, Json, Stamp
 from gateway.errors import (
@@ -29,12 +30,14 @@ from gateway.errors import (
     TooLarge,
     WrongMethod,
 )
-from gateway.neutral.events import Start
+from gateway.neutral.events import Failed, Start
 from gateway.neutral.request import Request, Wording
+from gateway.relay.client_watchdog import ClientWatchdog, Patience
 from gateway.relay.sink import Sink
 from gateway.routing import affinity
 from gateway.routing.balancing import Moment
 from gateway.routing.plan import plan
+from gateway.routing.table import Route
 from gateway.running import Interruption
 from gateway.telemetry import log
 from gateway.telemetry.timeline import Timeline
@@ -49,6 +52,8 @@ _READ_BY_DIALECTS: Final = ("accept", "content-type", "user-agent")
 _STRICT: Final = "x-gateway-strict"
 _YES: Final = ("1", "true", "yes")
 _NO: Final = ("0", "false", "no")
+_BEFORE_ROUTE: Final = Patience(stall=SlowClient().stall)
+"""What comes before the route is known is small, but may wait behind an earlier answer that nobody takes."""
 _ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 
@@ -84,7 +89,7 @@ class Endpoint:
             with running.one() as interruption:
                 await self._serve(exchange, services, interruption, scope, receive)
         except ClientLeft:
-            exchange.record.end = "client_left"
+            exchange.record.end = "client_left"  # or stalled, which `close` knows
         except GatewayError as error:
             await exchange.refuse(error)
         except Exception:  # the one broad clause: whatever we got wrong, the client gets an answer
@@ -135,6 +140,9 @@ class Exchange:
         self._stamp = Stamp(secrets.token_hex(12), created, services.sealer)
         self.timeline = Timeline(self._loop.time())
         self.sink = Sink(scope, send, self._stream_head, services.settings.max_answer)
+        self._watchdog = ClientWatchdog(self.sink, scope.get("extensions", {}))
+        self._watchdog.start(_BEFORE_ROUTE)
+        self._request: Request | None = None
         self._headers: Callable[[], Mapping[str, str]] = dict
         self._media_type = ""
         self.record = log.Record(f"req_{self._stamp.token}", dialect.name)
@@ -154,6 +162,8 @@ class Exchange:
             hides_reasoning=not self._services.settings.expose_reasoning,
             wording=_wording(self._services.settings),
         )
+        self._request = request
+        self._watchdog.start(self._patience(route))
         call = Call(self._dialect, request, body, size, self._stamp)
         tries = Trying(self._services, call, route, self, self.record, self._make_attempt)
         key = affinity.key(route.balance, request, sessions)
@@ -166,12 +176,22 @@ class Exchange:
         raw.clear()
         return self._dialect.parse(replace(unread, body=body)), body
 
+    def _patience(self, route: Route) -> Patience:
+        """Only who asked for a stream can be told to wait on."""
+        settings, stall = self._services.settings, route.slow_client.stall or math.inf
+        if self._request is None or not self._request.stream or not settings.keep_alive:
+            return Patience(stall=stall)
+        return Patience(settings.first_byte_hold, settings.keep_alive, stall)
+
     # -- answering ---------------------------------------------------------------------------------------------------
 
-    def prepare(self, media_type: str, headers: Callable[[], Mapping[str, str]]) -> None:
-        """Sets what the response head will say of this attempt, asked for when it is sent."""
+    def prepare(
+        self, media_type: str, headers: Callable[[], Mapping[str, str]], keep_alive: Callable[[], bytes] = bytes
+    ) -> None:
+        """Sets what the response head will say of this attempt, and its signs of life; asked for when they are sent."""
         self._media_type = media_type
         self._headers = headers
+        self._watchdog.keep_alive = keep_alive
 
     def head(self, media_type: str) -> dict[str, str]:
         """The headers of every answer."""
@@ -199,7 +219,7 @@ class Exchange:
     async def refuse(self, error: GatewayError) -> None:
         """Sends an error instead of an answer, or cuts the answer that had begun."""
         error.__traceback__ = None  # its frames would keep the request until the garbage collector comes by
-        if self.sink.is_committed:
+        if self.sink.has_head:
             await self._break_off(error)
             return
         self.record.error = str(error.kind)
@@ -215,20 +235,36 @@ class Exchange:
         await self.sink.whole(orjson.dumps(body), headers, status)
 
     async def _break_off(self, error: GatewayError) -> None:
-        """Of an answer that had begun: told in it where only time was up, else cut: who knows where it stands."""
+        """Of an answer that had begun: told where only its head is out, or only time was up.
+
+        Else it is cut: who knows where it stands.
+        """
         is_drained = isinstance(error, ShuttingDown)
         if is_drained and self.sink.is_over:
             return
         self.record.end, self.record.error = "drained" if is_drained else "broken", str(error.kind)
-        if is_drained:
+        if not self.sink.is_committed:
+            await self._tell(error)
+        elif is_drained:
             await self.sink.break_off(error)
         else:
             self.sink.abort()
 
+    async def _tell(self, error: GatewayError) -> None:
+        """An error in a stream of which only the head is out, and signs of life."""
+        assert self._request is not None
+        encoder = self._dialect.encoder(self._request, self._stamp)
+        await self.sink.write(encoder.encode([Failed(error)]))
+        await self.sink.close()
+
     def close(self) -> None:
         """Lets go of the request, which may be large, and writes its one line."""
+        self._watchdog.stop()
+        self._watchdog.keep_alive = bytes
         self._headers = dict
         record, timeline = self.record, self.timeline
+        if self._watchdog.has_stalled:
+            record.end = "client_stalled"
         record.duration_ms = _ms(self._loop.time() - timeline.begun)
         record.ttft_ms = None if timeline.ttft_s is None else _ms(timeline.ttft_s)
         record.input_tokens, record.output_tokens = timeline.usage.input, timeline.usage.output

@@ -33,6 +33,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "relay.carrier": ("errors", "neutral", "dialects.base"),
     "relay.watchdog": ("errors",),
     "relay.sink": ("errors", "neutral", "wire"),
+    "relay.client_watchdog": ("relay.sink", "wire"),
     "relay.pump": ("errors", "neutral", "dialects", "upstreams", "telemetry", "relay"),
     "relay": (),
     "simulator": ("errors", "neutral", "wire", "dialects"),

@@ -5,7 +5,7 @@ from gateway.config.balance import Balance
 from gateway.config.complaints import hint
 from gateway.config.health import Breaker, HealthCheck
 from gateway.config.models import Config, load, parse
-from gateway.config.route import Retries, Route, Target, Timeouts, WeightedTarget
+from gateway.config.route import Retries, Route, SlowClient, Target, Timeouts, WeightedTarget
 from gateway.config.server import Server
 from gateway.config.settings_file import ConfigError
 from gateway.config.told import schema, summary, warnings
@@ -20,6 +20,7 @@ __all__ = [
     "Retries",
     "Route",
     "Server",
+    "SlowClient",
     "Target",
     "Timeouts",
     "Upstream",

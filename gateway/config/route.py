@@ -107,6 +107,16 @@ class Retries(Section):
         return self
 
 
+class SlowClient(Section):
+    """What becomes of a client that does not take its answer. One that takes it slowly is waited for."""
+
+    stall: SecondsOrNone = default(
+        "60s",
+        "Time a client may take nothing of what waits for it before its connection is closed, and its upstream's. As "
+        "nginx's send_timeout. 0s: it is waited for until the total is over.",
+    )
+
+
 class Route(Section):
     """A model name clients use, and its targets in order of preference."""
 
@@ -118,6 +128,9 @@ class Route(Section):
     fallback: tuple[Target, ...] = default((), "Tried in this order after all targets failed.")
     timeouts: Timeouts = Field(default_factory=Timeouts, description="Deadlines of this route.")
     retries: Retries = Field(default_factory=Retries, description="What is tried after a failure.")
+    slow_client: SlowClient = Field(
+        default_factory=SlowClient, description="What becomes of a client that reads nothing."
+    )
     strict: bool = default(
         False,
         "Whether a request is refused where a target would drop something of it. A client may ask for that itself, by "

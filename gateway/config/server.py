@@ -46,7 +46,13 @@ class Server(Section):
     first_byte_hold: SecondsOrNone = default(
         "10s",
         "How long the response head waits for the first content, so that a failure before it keeps its HTTP status. "
-        "Proxies in front wait 60s for a head (nginx, AWS); 10s is far below and covers most prompts' reading.",
+        "Proxies in front wait 60s for a head (nginx, AWS); 10s is far below and covers most prompts' reading. "
+        "Then the head and a sign of life go out, and other targets may still be tried.",
+    )
+    keep_alive: SecondsOrNone = default(
+        "15s",
+        "Silence in a stream after which its client gets a sign of life, where its dialect has one. A quarter of the "
+        "60s that proxies wait. 0s: none, and the response head waits for content however long that takes.",
     )
     seal_key: Annotated[SecretStr | None, BeforeValidator(sendable)] = default(
         None,

@@ -17,11 +17,17 @@ class StreamDecoder(ABC):
     """Frames in, pieces out; a dialect says what a frame means and what an end means."""
 
     proves_end = True
-    keep_alive = b""
+    empty_frame = b""
+    """A frame that carries nothing, where the dialect has one."""
 
     def __init__(self, max_event: int = sse.MAX_EVENT) -> None:
         self._reader = sse.Reader(max_event)
         self._is_over = False
+
+    @property
+    def keep_alive(self) -> bytes:
+        """The empty frame, where it may stand: `observe` relays whole frames, but maybe half of the last line end."""
+        return self.empty_frame if self._reader.is_between_frames else b""
 
     @abstractmethod
     def read(self, frame: sse.Frame) -> list[Piece]:

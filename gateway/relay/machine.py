@@ -1,7 +1,7 @@
 """When is what sent to the client, and what does a failure mean? Pure: batches of events in, actions out.
 
-WAITING: nothing was sent; what came so far is held, and a failure may still try another target.
-STREAMING: the response head is out, the commit point is passed; a failure is told to the client.
+WAITING: nothing of the answer was sent; what came so far is held, and a failure may still try another target.
+STREAMING: content is out, the commit point is passed; a failure is told to the client.
 DONE, REFUSED, BROKEN: over; complete, given up before the commit point, broken after it.
 A pair that is not in the table does not exist.
 """
@@ -15,6 +15,10 @@ from typing import Final
 
 from gateway.errors import GatewayError
 from gateway.neutral.events import CONTENT, End, Event, Failed, Start
+
+MAX_HELD: Final = 1024 * 1024
+"""Bytes held before the commit point, which is passed beyond. Far more than an answer's preamble, even one that repeats
+its request; an upstream that sends nothing but signs of life must not fill our memory."""
 
 
 class State(Enum):
@@ -32,13 +36,11 @@ class Input(Enum):
     CONTENT = auto()
     END = auto()
     FAILURE = auto()
-    HOLD_OVER = auto()
-    """The client has waited long enough for a head (`first_byte_hold`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """Send the response head. `start` is the upstream's own, where it came already."""
+    """Pass the commit point, with a response head if none is out. `start` is the upstream's own, where it came."""
 
     start: Start | None
 
@@ -60,7 +62,7 @@ class Abort:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """Nothing was sent: the error may go to another target, or become the response."""
+    """Nothing of the answer was sent: the error may go to another target, or become the response."""
 
     error: GatewayError
 
@@ -81,14 +83,12 @@ TRANSITIONS: Final[dict[State, dict[Input, tuple[State, tuple[_Do, ...]]]]] = {
     State.WAITING: {
         Input.LIFECYCLE: (State.WAITING, (_Do.HOLD,)),
         Input.CONTENT: (State.STREAMING, (_Do.BEGIN, _Do.PASS)),
-        Input.HOLD_OVER: (State.STREAMING, (_Do.BEGIN, _Do.PASS)),
         Input.END: (State.DONE, (_Do.BEGIN, _Do.PASS, _Do.COMPLETE)),
         Input.FAILURE: (State.REFUSED, (_Do.GIVE_UP,)),
     },
     State.STREAMING: {
         Input.LIFECYCLE: (State.STREAMING, (_Do.PASS,)),
         Input.CONTENT: (State.STREAMING, (_Do.PASS,)),
-        Input.HOLD_OVER: (State.STREAMING, ()),
         Input.END: (State.DONE, (_Do.PASS, _Do.COMPLETE)),
         Input.FAILURE: (State.BROKEN, (_Do.PASS, _Do.TELL)),
     },
@@ -130,13 +130,9 @@ class Relay:
             self.error = events[-1].error
         if self._start is None:
             self._start = next((event for event in events if isinstance(event, Start)), None)
+        if what is Input.LIFECYCLE and len(self._held) + len(data) > MAX_HELD:
+            what = Input.CONTENT
         return self._step(what, data, is_told=is_told)
-
-    def hold_over(self, keep_alive: bytes) -> list[Action]:
-        """The client gets a head and a sign of life, if its dialect has one."""
-        if not keep_alive:
-            return []
-        return self._step(Input.HOLD_OVER, keep_alive, is_told=True)
 
     def _step(self, what: Input, data: bytes, *, is_told: bool) -> list[Action]:
         self.state, todo = TRANSITIONS[self.state][what]

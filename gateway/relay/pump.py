@@ -52,17 +52,9 @@ class Pump:
         """A whole answer, told as a stream."""
         await self._deliver(batch)
 
-    async def carry(self, answer: Answer, hold_s: float, keep_alive: Callable[[], bytes]) -> None:
-        """Until the end. `hold_s`: how long the client waits for a head before it gets one with `keep_alive`.
-
-        Raises the error of an answer that broke before the commit point.
-        """
-        deadline = self._now() + hold_s
+    async def carry(self, answer: Answer) -> None:
+        """Until the end. Raises the error of an answer that broke before the commit point."""
         try:
-            while self.relay.state is State.WAITING:
-                if (chunk := await self._first(answer, deadline, keep_alive)) is None:
-                    break
-                await self._deliver(self._carrier.feed(chunk))
             while not self.relay.is_over and (chunk := await answer.next()) is not None:
                 await self._deliver(self._carrier.feed(chunk))
                 if len(chunk) >= _FLOOD:
@@ -75,19 +67,6 @@ class Pump:
             await self._deliver(self._carrier.eof(is_framed=answer.is_framed))
         elif self.relay.state is State.DONE:
             await _finish_reading(answer)
-
-    async def _first(self, answer: Answer, deadline: float, keep_alive: Callable[[], bytes]) -> bytes | None:
-        """A read before the commit point: if it takes past the deadline, the client gets its head meanwhile."""
-        read = asyncio.ensure_future(answer.next())
-        try:
-            await asyncio.wait({read}, timeout=max(0.0, deadline - self._now()))
-            if not read.done():
-                await self._perform(self.relay.hold_over(keep_alive()))
-            return await read
-        finally:
-            read.cancel()
-            with anyio.CancelScope(shield=True):
-                await asyncio.wait({read})
 
     async def _deliver(self, batch: Batch) -> None:
         if self._watchdog.error is not None:  # a scope can't cancel a task that never has to wait

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
 
 from starlette.types import Scope, Send
 
@@ -14,13 +17,20 @@ Headers = Mapping[str, str]
 Tell = Callable[[GatewayError], Awaitable[None]]
 """Ends an answer under way with an error, in the words of its dialect."""
 
+_PIECE: Final = 32 * 1024
+"""Bytes of a whole answer written at a time: what a client does not take waits with us, not in its connection."""
+
 
 class Aborted(Exception):
     """Raised through a server that lacks our extension: it closes the connection without the last chunk."""
 
 
 class Sink:
-    """Sends one response. A client of HTTP/1.0 can't see a missing last chunk, so it gets the body whole or not."""
+    """Sends one response. A client of HTTP/1.0 can't see a missing last chunk, so it gets the body whole or not.
+
+    `has_head`: the response head is out, maybe with signs of life behind it. `is_committed`: content is; only from
+    there on no other target can be tried.
+    """
 
     def __init__(self, scope: Scope, send: Send, head: Callable[[Start | None], Headers], max_answer: int) -> None:
         """`head` makes the response's headers once the answer begins. `max_answer`: bytes collected at most."""
@@ -31,8 +41,19 @@ class Sink:
         self._max_answer = self._room = max_answer
         self._start: Start | None = None
         self._tell: Tell | None = None
+        self._now = asyncio.get_running_loop().time
+        self.has_head = False
         self.is_committed = False
         self.is_over = False
+        self.written = 0
+        """Bytes of the body that the server took from us."""
+        self.silent_since = math.inf
+        """When the last write was done, on the loop's clock; never while one waits for the client, nor before any."""
+
+    @property
+    def can_be_kept_alive(self) -> bool:
+        """Whether a sign of life could be written: not after the end, nor where the answer goes out whole."""
+        return self._collected is None and not self.is_over
 
     async def commit(self, start: Start | None, tell: Tell | None = None) -> None:
         """The commit point: from here on the client has status 200. `tell`: how it hears that the answer breaks off."""
@@ -40,10 +61,17 @@ class Sink:
         self._tell = tell
         if self._collected is None:
             self.is_committed = True
-            await self._send_head(self._head(start))
+            if not self.has_head:
+                await self._send_head(self._head(start))
         else:
             self._collected.clear()  # of an earlier attempt that broke
             self._room = self._max_answer
+
+    async def keep_alive(self, data: bytes) -> None:
+        """A sign of life, behind a head if there was none. It does not commit."""
+        if not self.has_head:
+            await self._send_head(self._head(None))
+        await self.write(data)
 
     async def write(self, data: bytes) -> None:
         if self._collected is not None:
@@ -52,22 +80,27 @@ class Sink:
             if self._room < 0:
                 raise Unfit(f"the answer exceeds {self._max_answer} bytes, and HTTP/1.0 can't have it streamed")
         else:
+            self.silent_since = math.inf
             await self._send({"type": "http.response.body", "body": data, "more_body": True})
+            self.written += len(data)
+            self.silent_since = self._now()
 
     async def close(self) -> None:
         """The body is complete."""
         if self._collected is None:
-            self.is_over = True
-            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+            await self._end(b"")
         else:
             await self.whole(b"".join(self._collected), self._head(self._start))
 
     async def whole(self, body: bytes, headers: Headers, status: int = 200) -> None:
-        """A response in one piece, with its length."""
+        """A response in one piece, with its length; written no faster than the client takes it."""
         self.is_committed = True
+        self._collected = None
         await self._send_head({**headers, "content-length": str(len(body))}, status)
-        self.is_over = True
-        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+        last = max(0, (len(body) - 1) // _PIECE * _PIECE)
+        for begin in range(0, last, _PIECE):
+            await self.write(body[begin : begin + _PIECE])
+        await self._end(body[last:])
 
     async def break_off(self, error: GatewayError) -> None:
         """The answer under way ends here, for a reason that lies outside of it, and is told where that can be."""
@@ -84,5 +117,10 @@ class Sink:
         self._abort()
 
     async def _send_head(self, headers: Headers, status: int = 200) -> None:
+        self.has_head = True
         encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
         await self._send({"type": "http.response.start", "status": status, "headers": encoded})
+
+    async def _end(self, data: bytes) -> None:
+        self.is_over = True
+        await self._send({"type": "http.response.body", "body": data, "more_body": False})

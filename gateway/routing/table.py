@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
-from gateway.config import Balance, Config, Retries, Target, Timeouts, Upstream, WeightedTarget, hint
+from gateway.config import Balance, Config, Retries, SlowClient, Target, Timeouts, Upstream, WeightedTarget, hint
 from gateway.errors import NoRoute
 
 
@@ -23,6 +23,7 @@ class Route:
     retries: Retries
     is_strict: bool = False
     """Whether what a target would drop is refused, whatever the client asks for."""
+    slow_client: SlowClient = field(default_factory=SlowClient)
 
     @property
     def is_pattern(self) -> bool:
@@ -44,6 +45,7 @@ class Table:
                 route.balance,
                 route.retries,
                 route.strict,
+                route.slow_client,
             )
             for name, route in config.routes.items()
         ]

@@ -28,7 +28,8 @@ class Tried:
 class Record:
     """What is known of a request when it ends. Times in ms; `None` is unknown, not zero.
 
-    `end`: complete, refused (an error instead of an answer), broken (an error after the commit point), client_left,
+    `end`: complete, refused (an error instead of an answer), broken (an error after the head), client_left,
+    client_stalled (it took nothing of its answer for too long),
     drained (the process ended first: a 503, with no attempt where the request came too late, or an answer broken off).
     """
 

@@ -1,6 +1,10 @@
-"""What our server offers to an app beyond ASGI."""
+"""What our server offers to an app beyond ASGI, in `scope["extensions"]`: callables without arguments."""
 
 from typing import Final
 
 ABORT: Final = "triglot.abort"
-"""`scope["extensions"][ABORT]()` sends what was written and closes the connection, without the last chunk."""
+"""Sends what was written and closes the connection, without the last chunk."""
+HANG_UP: Final = "triglot.hang_up"
+"""Closes the connection at once; what the client has not taken of the answer by then is thrown away."""
+UNSENT: Final = "triglot.unsent"
+"""How many bytes written to this connection are still waiting for the client to take them."""

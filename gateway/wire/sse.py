@@ -42,6 +42,12 @@ class Reader:
         self._max_event = max_event
         self._buffer = b""
         self._is_first = True
+        self._is_between = True
+
+    @property
+    def is_between_frames(self) -> bool:
+        """Whether a frame of somebody else may stand behind those returned: not where half a line end was the last."""
+        return self._is_between
 
     def feed(self, chunk: bytes) -> list[Frame]:
         """Raises EventTooLarge when a frame isn't whole after `max_event` bytes."""
@@ -76,6 +82,7 @@ class Reader:
             # An LF that belongs to this line end may still come: then it begins the next frame, where it means nothing.
             frames.append(self._frame(buffer[begin : found.end()]))
             begin = found.end()
+            self._is_between = not found[0].endswith(b"\r") or found[0] == b"\r\r"
         return frames, buffer[begin:]
 
     def _frame(self, raw: bytes) -> Frame:

@@ -24,6 +24,7 @@ from gateway.neutral.events import (
     Usage,
 )
 from gateway.relay.machine import (
+    MAX_HELD,
     TRANSITIONS,
     Abort,
     Action,
@@ -61,12 +62,10 @@ def test_the_table_is_total() -> None:
 ROWS: list[tuple[State, Input, State, list[Action]]] = [
     (State.WAITING, Input.LIFECYCLE, State.WAITING, []),
     (State.WAITING, Input.CONTENT, State.STREAMING, [Commit(START), Send(b"x")]),
-    (State.WAITING, Input.HOLD_OVER, State.STREAMING, [Commit(None), Send(b": hold")]),
     (State.WAITING, Input.END, State.DONE, [Commit(START), Send(b"x"), Close()]),
     (State.WAITING, Input.FAILURE, State.REFUSED, [GiveUp(CUT)]),
     (State.STREAMING, Input.LIFECYCLE, State.STREAMING, [Send(b"x")]),
     (State.STREAMING, Input.CONTENT, State.STREAMING, [Send(b"x")]),
-    (State.STREAMING, Input.HOLD_OVER, State.STREAMING, []),
     (State.STREAMING, Input.END, State.DONE, [Send(b"x"), Close()]),
     (State.STREAMING, Input.FAILURE, State.BROKEN, [Send(b"x"), Close()]),
 ]
@@ -82,8 +81,7 @@ BATCHES: dict[Input, list[Event]] = {
 def test_every_row_of_the_table(state: State, what: Input, following: State, actions: list[Action]) -> None:
     relay = Relay() if state is State.WAITING else streaming()
     assert relay.state is state
-    done = relay.hold_over(b": hold") if what is Input.HOLD_OVER else relay.take(BATCHES[what], b"x")
-    assert (done, relay.state) == (actions, following)
+    assert (relay.take(BATCHES[what], b"x"), relay.state) == (actions, following)
     assert relay.is_over is (following in (State.DONE, State.REFUSED, State.BROKEN))
 
 
@@ -155,25 +153,17 @@ def test_a_failure_the_wire_has_no_word_for_cuts_the_connection() -> None:
     assert streaming().take(FAILED, b"", is_told=False) == [Abort()]
 
 
-def test_hold_over_sends_a_head_and_what_was_held() -> None:
-    """The client of a slow model gets a sign of life behind what the upstream said already."""
-    relay = Relay()
-    relay.take([START], b"start ")
-    assert relay.hold_over(b": keep-alive\n\n") == [Commit(START), Send(b"start : keep-alive\n\n")]
-    assert relay.take(TEXT, b"text") == [Send(b"text")]
-
-
-def test_hold_over_needs_a_frame_that_carries_nothing() -> None:
-    """Raw text has none: its client goes on waiting, and a failure still has a status."""
-    relay = Relay()
-    assert relay.hold_over(b"") == []
-    assert relay.take(FAILED, b"") == [GiveUp(CUT)]
-
-
-def test_a_failure_after_hold_over_is_told() -> None:
-    relay = Relay()
-    relay.hold_over(b": keep-alive\n\n")
-    assert relay.take(FAILED, b"error frame") == [Send(b"error frame"), Close()]
+def test_what_is_held_has_a_bound() -> None:
+    """An upstream that sends nothing but signs of life is relayed instead of kept."""
+    relay, ping = Relay(), b": ping\n\n" * 1000
+    actions: list[Action] = []
+    fed = 0
+    while not actions:
+        actions = relay.take([START], ping)
+        fed += len(ping)
+    assert MAX_HELD < fed <= MAX_HELD + len(ping)
+    assert actions == [Commit(START), Send(ping * (fed // len(ping)))]
+    assert relay.state is State.STREAMING
 
 
 def test_an_end_without_content_is_a_whole_answer() -> None:

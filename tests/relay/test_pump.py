@@ -26,7 +26,6 @@ HELLO = b'data: {"choices":[{"index":0,"delta":{"role":"assistant"}}]}\n\n'
 TEXT = b'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'
 FINISH = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
 DONE = b"data: [DONE]\n\n"
-KEEP_ALIVE = b": keep-alive\n\n"
 LONG = 60.0
 MAX_ANSWER = 1000
 
@@ -85,7 +84,7 @@ async def chunks(*parts: bytes | Exception) -> AsyncIterator[bytes]:
 
 async def carried(*parts: bytes | Exception, client: Client | None = None, dialect: str = "openai") -> Client:
     client = client or Client()
-    await pump_to(client, dialect).carry(answer(chunks(*parts)), LONG, lambda: KEEP_ALIVE)
+    await pump_to(client, dialect).carry(answer(chunks(*parts)))
     return client
 
 
@@ -107,7 +106,7 @@ async def test_the_upstream_is_read_only_after_the_client_took_what_came() -> No
             yield part
 
     client = Client(on_send=lambda: log.append("write"))
-    await pump_to(client).carry(answer(noted()), LONG, lambda: b"")
+    await pump_to(client).carry(answer(noted()))
     assert log == ["read", "write", "write", "read", "write", "read", "write", "write"]
 
 
@@ -143,41 +142,6 @@ async def test_a_server_without_our_extension_is_cut_by_an_exception() -> None:
         await carried(b"Hello", OSError("reset"), dialect="truss", client=Client(extensions={}))
 
 
-async def test_a_client_that_waits_too_long_gets_a_head_and_a_sign_of_life() -> None:
-    """`first_byte_hold`: what was held, then a keep-alive; the answer follows when it comes."""
-    client, is_held = Client(), asyncio.Event()
-
-    async def slow() -> AsyncIterator[bytes]:
-        yield HELLO
-        await is_held.wait()
-        yield TEXT + FINISH + DONE
-
-    def keep_alive() -> bytes:
-        is_held.set()
-        return KEEP_ALIVE
-
-    await pump_to(client).carry(answer(slow()), 0.01, keep_alive)
-    assert client.body == [HELLO + KEEP_ALIVE, TEXT + FINISH + DONE, b""]
-
-
-async def test_a_dialect_without_keep_alives_goes_on_waiting() -> None:
-    """And a failure still becomes a status."""
-    client, is_held = Client(), asyncio.Event()
-
-    async def slow() -> AsyncIterator[bytes]:
-        await is_held.wait()
-        raise OSError("reset")
-        yield b""
-
-    def keep_alive() -> bytes:
-        is_held.set()
-        return b""
-
-    with pytest.raises(Truncated):
-        await pump_to(client, "truss").carry(answer(slow()), 0.01, keep_alive)
-    assert client.messages == []
-
-
 async def test_the_end_of_a_finished_body_is_waited_for_only_shortly() -> None:
     """Its connection can be used again if it comes, and the client is not kept if it doesn't."""
     client, rests = Client(), asyncio.Event()
@@ -188,7 +152,7 @@ async def test_the_end_of_a_finished_body_is_waited_for_only_shortly() -> None:
         await anyio.sleep(LONG)
 
     with anyio.fail_after(LONG / 2):
-        await pump_to(client).carry(answer(lingering()), LONG, lambda: b"")
+        await pump_to(client).carry(answer(lingering()))
     assert rests.is_set()
     assert client.is_complete
 
@@ -196,13 +160,13 @@ async def test_the_end_of_a_finished_body_is_waited_for_only_shortly() -> None:
 async def test_a_deadline_is_told_like_any_failure() -> None:
     client = Client()
     pump = pump_to(client)
-    await pump.carry(answer(chunks(TEXT, FINISH)), LONG, lambda: b"")
+    await pump.carry(answer(chunks(TEXT, FINISH)))
     assert pump.relay.state is State.DONE
 
     late = Client()
     pump = pump_to(late)
     with anyio.move_on_after(0.01):
-        await pump.carry(answer(_then_silence(TEXT)), LONG, lambda: b"")
+        await pump.carry(answer(_then_silence(TEXT)))
     await pump.break_off(TooSlow("no next event within 60 s"))
     assert b"no next event within 60 s" in late.body[1]
     assert late.is_complete
@@ -213,7 +177,7 @@ async def test_a_deadline_after_the_finish_is_the_end() -> None:
     client = Client()
     pump = pump_to(client)
     with anyio.move_on_after(0.01):
-        await pump.carry(answer(_then_silence(TEXT + FINISH)), LONG, lambda: b"")
+        await pump.carry(answer(_then_silence(TEXT + FINISH)))
     await pump.break_off(TooSlow("no end within 5 s"))
     assert pump.relay.state is State.DONE
     assert client.body == [TEXT + FINISH, b""]
@@ -255,7 +219,7 @@ async def test_a_relay_is_measured_as_it_goes() -> None:
     sink = Sink(client.scope, client.send, head, MAX_ANSWER)
     carrier = PassThrough(decoder, Sequencer(), _unchanged)
     pump = Pump(carrier, sink, Watchdog(Deadlines(LONG, LONG, LONG)), timeline)
-    await pump.carry(answer(chunks(HELLO, TEXT, TEXT, FINISH, DONE)), LONG, lambda: b"")
+    await pump.carry(answer(chunks(HELLO, TEXT, TEXT, FINISH, DONE)))
     assert timeline.content_events == 3
     assert timeline.ttft_s is not None
     assert 0 <= timeline.ttft_s < LONG

@@ -64,7 +64,7 @@ class _Opaque:
 class Decoder(StreamDecoder):
     """Message stream → pieces, liberal with what compatible servers send (mapping.md §11)."""
 
-    keep_alive = PING
+    empty_frame = PING
 
     def __init__(self, options: Options, max_event: int = sse.MAX_EVENT) -> None:
         super().__init__(max_event)

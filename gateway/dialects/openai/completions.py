@@ -98,7 +98,7 @@ class Decoder(StreamDecoder):
     An answer may hold several choices, one after the other or mixed; it is finished when all that began are.
     """
 
-    keep_alive = KEEP_ALIVE
+    empty_frame = KEEP_ALIVE
 
     def __init__(self, options: Options, max_event: int = sse.MAX_EVENT) -> None:
         super().__init__(max_event)

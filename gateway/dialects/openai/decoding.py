@@ -50,7 +50,7 @@ _PLAIN: Final = frozenset({"role", "content"})
 class Decoder(StreamDecoder):
     """Chat completion chunks → pieces, liberal with what servers send (mapping.md §11)."""
 
-    keep_alive = KEEP_ALIVE
+    empty_frame = KEEP_ALIVE
 
     def __init__(self, options: Options, max_event: int = sse.MAX_EVENT) -> None:
         super().__init__(max_event)

@@ -66,7 +66,7 @@ class Decoder(StreamDecoder):
     whatever comes first is told, the rest of it later, nothing twice (pitfall 132).
     """
 
-    keep_alive = KEEP_ALIVE
+    empty_frame = KEEP_ALIVE
 
     def __init__(self, options: Options, max_event: int = sse.MAX_EVENT) -> None:
         super().__init__(max_event)

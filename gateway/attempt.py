@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, Protocol
@@ -31,6 +32,7 @@ from gateway.routing.state import States
 from gateway.routing.table import Table
 from gateway.routing.target import Target
 from gateway.running import Running
+from gateway.slots import slot
 from gateway.telemetry.timeline import Timeline
 from gateway.upstreams.client import Answer, Upstreams, read_refusal, scrub
 
@@ -74,6 +76,8 @@ class Call:
     body: Json
     size: int
     stamp: Stamp
+    key: bytes = b""
+    """A digest of the client's credential: whose call it is, where clients share an upstream."""
 
 
 class Client(Protocol):
@@ -126,6 +130,8 @@ class Attempt:
         """The form of a stream that the client asked for, with what is written in it where it is translated."""
         self._voice: Encoder | Decoder | None = None
         """Whose frames the client gets: our own, or the upstream's."""
+        self.queued_s = 0.0
+        """How long the call had to wait for its turn at the upstream."""
 
     @property
     def dropped_fragments(self) -> int:
@@ -148,6 +154,16 @@ class Attempt:
         restoration = replace(self._outbound.restoration, hides_reasoning=not self._request.shows_reasoning)
         self._restored = restored(self._sequencer, restoration)
         self._announce()
+        async with self._turn() as self.queued_s:
+            await self._scrubbed()
+
+    def _turn(self) -> AbstractAsyncContextManager[float]:
+        """One of the calls that the upstream is given at a time, until it is done with us."""
+        until = self._client.timeline.begun + self._timeouts.total
+        admission = self._services.states.upstream(self._target.name).admission
+        return slot(admission, self._target.upstream, self._call.key, until)
+
+    async def _scrubbed(self) -> None:
         self._watchdog.start()
         try:
             await self._watched()

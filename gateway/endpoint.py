@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
+from hashlib import blake2b
 from typing import Final
 
 import orjson
@@ -49,6 +50,7 @@ logger = logging.getLogger("triglot")
 _STREAM_HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 _COME_BACK: Final = {"retry-after", "retry-after-ms"}
 _READ_BY_DIALECTS: Final = ("accept", "content-type", "user-agent")
+_CREDENTIALS: Final = (b"authorization", b"x-api-key")
 _STRICT: Final = "x-gateway-strict"
 _YES: Final = ("1", "true", "yes")
 _NO: Final = ("0", "false", "no")
@@ -138,6 +140,7 @@ class Exchange:
         self._loop = asyncio.get_running_loop()
         created = int(time.time())  # noqa: TID251  `created` is wall-clock time
         self._stamp = Stamp(secrets.token_hex(12), created, services.sealer)
+        self._key = _key(scope)
         self.timeline = Timeline(self._loop.time())
         self.sink = Sink(scope, send, self._stream_head, services.settings.max_answer)
         self._watchdog = ClientWatchdog(self.sink, scope.get("extensions", {}))
@@ -164,7 +167,7 @@ class Exchange:
         )
         self._request = request
         self._watchdog.start(self._patience(route))
-        call = Call(self._dialect, request, body, size, self._stamp)
+        call = Call(self._dialect, request, body, size, self._stamp, self._key)
         tries = Trying(self._services, call, route, self, self.record, self._make_attempt)
         key = affinity.key(route.balance, request, sessions)
         moment = Moment(random.random(), self._loop.time(), key, request.stream)
@@ -317,6 +320,12 @@ def _host_model(headers: Mapping[str, str], suffixes: Collection[str]) -> dict[s
     if suffix and suffix in suffixes and label.startswith("model-"):
         return {"host_model": label.removeprefix("model-")}
     return {}
+
+
+def _key(scope: Scope) -> bytes:
+    """A digest of the client's credential, which is kept nowhere; clients without one have it in common."""
+    given = b"\n".join(value for name, value in scope["headers"] if name in _CREDENTIALS)
+    return blake2b(given, digest_size=16).digest() if given else b""
 
 
 def _is_strict(headers: Mapping[str, str]) -> bool:

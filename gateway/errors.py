@@ -5,6 +5,7 @@
     │   └── BadRequest · Unsupported · BadKey · NoRoute · WrongMethod · TooLarge · TooMany · TooSlowToSend
     ├── UpstreamError           the upstream is at fault; before the commit point, try the next target
     │   └── Unreachable · Overloaded · Denied · Refused · Malformed · Unfit · Truncated · TooSlow · OutOfTime
+    ├── NoRoom                  nobody is: the gateway's own limit of calls at a time is reached
     └── InternalError           we are at fault
         └── ShuttingDown
 
@@ -209,6 +210,14 @@ class TooSlow(UpstreamError):
 
 class OutOfTime(TooSlow):
     """The time of the whole request is over, whoever used it up."""
+
+
+class NoRoom(GatewayError):
+    """As many calls of an upstream are under way as it is given at a time, and no more may wait. Nothing was sent, and
+    another target may have room."""
+
+    default_kind = Kind.OVERLOADED
+    is_retryable = True
 
 
 class InternalError(GatewayError):

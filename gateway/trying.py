@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from gateway.attempt import Attempt, Call, Client, Services
-from gateway.errors import ClientError, GatewayError, UpstreamError
+from gateway.errors import ClientError, GatewayError, NoRoom, UpstreamError
 from gateway.routing.budget import Budget
 from gateway.routing.course import Course, Try
 from gateway.routing.table import Route
@@ -39,7 +39,7 @@ class Trying:
 
     async def run(self, targets: Sequence[Target]) -> None:
         """Until one answers. A client that leaves cancels whatever is under way, a wait too."""
-        course = self._course(targets)
+        course = self._course(self._services.states.with_room_first(targets))
         following: Try | None = course.first()
         while following is not None:
             error = await self._failure_of(following)
@@ -67,7 +67,7 @@ class Trying:
         tried, begun = self._book(planned), self._loop.time()
         try:
             await self._try(planned.target)
-        except (UpstreamError, ClientError) as error:
+        except (UpstreamError, ClientError, NoRoom) as error:
             tried.end = error.word
             if self._client.sink.is_committed:
                 raise
@@ -123,6 +123,7 @@ class Trying:
         try:
             await attempt.run()
         finally:
+            record.queue_ms = round(attempt.queued_s * 1000, 1) or None
             record.dropped_fragments = attempt.dropped_fragments or None
             if (fault := attempt.grammar_fault) is not None:
                 record.grammar_fault = str(fault)

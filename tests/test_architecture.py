@@ -43,6 +43,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "aside": (),
     "running": (),
     "rendering": ("dialects", "neutral", "routing"),
+    "slots": ("config", "errors", "routing"),
     "attempt": (
         "aside",
         "config",
@@ -53,6 +54,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "rendering",
         "routing",
         "running",
+        "slots",
         "telemetry",
         "upstreams",
         "wire",

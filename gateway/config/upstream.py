@@ -22,6 +22,7 @@ from gateway.config.address import Address
 from gateway.config.complaints import flaw, flaw_at, hint, only
 from gateway.config.health import Breaker, HealthCheck, or_false, unless_off
 from gateway.config.section import Section, default, sendable
+from gateway.config.units import Seconds
 from gateway.dialects import DIALECTS
 
 Auth = Literal["bearer", "api-key", "x-api-key", "none"]
@@ -41,6 +42,26 @@ def _default_options(given: dict[str, Any]) -> Any:
     return DIALECTS[given["dialect"]].options()
 
 
+class Queue(Section):
+    """Requests that wait while an upstream has as many as it is given at a time."""
+
+    size: Annotated[int, Field(ge=0, le=100_000)] = default(
+        100,
+        "How many may wait, each in memory with its request; beyond that requests are refused at once. Enough for a "
+        "burst. 0: nobody waits.",
+    )
+    timeout: Seconds = default(
+        "10s",
+        "How long one may wait, total permitting. As long as first_byte_hold: the client has heard nothing so far.",
+    )
+
+    @model_validator(mode="after")
+    def _somebody_waits(self) -> Self:
+        if not self.size and "timeout" in self.model_fields_set:
+            raise flaw_at(("timeout",), "size is 0, so nobody ever waits")
+        return self
+
+
 class Upstream(Section):
     """A server we call: address, dialect, credential."""
 
@@ -58,6 +79,12 @@ class Upstream(Section):
         validate_default=True,
         description="How the key is sent; where not given, as the dialect's own SDK sends it.",
     )
+    max_in_flight: Annotated[int, Field(ge=1, le=1_000_000)] | None = default(
+        None,
+        "Most calls at a time, from this process; an answer counts until its last byte. Further ones go to another "
+        "target of the route that has room, or wait in the queue, by turns of the clients' keys. None: any number.",
+    )
+    queue: Queue = Field(default_factory=Queue, description="Who may wait for one of max_in_flight.")
     retry_budget: Annotated[float, Field(ge=0, le=1)] = default(
         0.2,
         "Most calls for repeated tries, as a share of the others (within 10s, and 3 more for quiet times), so that an "
@@ -98,4 +125,10 @@ class Upstream(Section):
     def _check_matters(self) -> Self:
         if self.health_check is not None and self.breaker is None:
             raise flaw_at(("health_check",), "checks work by the breaker, which is turned off here")
+        return self
+
+    @model_validator(mode="after")
+    def _queue_is_used(self) -> Self:
+        if self.max_in_flight is None and "queue" in self.model_fields_set:
+            raise flaw_at(("queue",), "without max_in_flight nothing ever waits")
         return self

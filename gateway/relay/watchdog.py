@@ -39,6 +39,8 @@ class Watchdog:
         self.error: TooSlow | None = None
 
     def start(self) -> None:
+        """The call begins now: what was waited for before it is not the upstream's doing, but counts in the total."""
+        self._since = self._loop.time()
         self._arm(min(self._limit, self._begun + self._deadlines.total - self._since))
 
     def stop(self) -> None:

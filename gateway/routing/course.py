@@ -10,9 +10,10 @@ What failed decides what may help (`REMEDIES`), and that decides what is looked 
 - *A target that said when to come back* (`Retry-After`), the soonest first, when no target is left that wasn't asked: a
   client gets an answer sooner from another target than from one that needs a rest.
 
-What the request itself is at fault for is never tried again. Tries are counted as calls: what a target can't carry was
-never sent. A try of the same target is only made where enough tries are left for all that were not asked yet, and where
-the upstream's budget has one. No delay reaches beyond the deadline.
+What the request itself is at fault for is never tried again, and where the gateway's own limits leave no room another
+target is asked at once, or the client told. Tries are counted as calls: what a target can't carry, or has no room for,
+was never sent. A try of the same target is only made where enough tries are left for all that were not asked yet, and
+where the upstream's budget has one. No delay reaches beyond the deadline.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from gateway.errors import (
     GatewayError,
     Kind,
     Malformed,
+    NoRoom,
     Overloaded,
     Refused,
     TooSlow,
@@ -48,6 +50,8 @@ class Remedy(Enum):
     """Another target."""
     LARGER = auto()
     """Another target with a larger context."""
+    ROOM = auto()
+    """Another target, at once or not at all."""
     NOTHING = auto()
     """Nothing: the request is at fault."""
 
@@ -69,6 +73,7 @@ REMEDIES: Final[dict[type[GatewayError], Remedy]] = {
     Malformed: Remedy.ELSEWHERE,
     Denied: Remedy.ELSEWHERE,
     ClientError: Remedy.ELSEWHERE,  # what this target can't carry, another may
+    NoRoom: Remedy.ROOM,
     Refused: Remedy.NOTHING,
     GatewayError: Remedy.NOTHING,
 }
@@ -84,6 +89,7 @@ MOVES: Final[dict[Remedy, tuple[Move, ...]]] = {
     Remedy.AGAIN: (Move.SAME, Move.NEXT, Move.LATER),
     Remedy.ELSEWHERE: (Move.NEXT, Move.LATER),
     Remedy.LARGER: (Move.NEXT, Move.LATER),
+    Remedy.ROOM: (Move.NEXT,),
     Remedy.NOTHING: (),
 }
 """What is looked for; the first that is possible wins."""
@@ -149,13 +155,13 @@ class Course:
         return next((found for found in looks if found is not None), None)
 
     def _note(self, place: _Place, error: GatewayError, now: float) -> None:
-        if self.told is None or isinstance(error, UpstreamError):  # what an upstream says comes first
+        if self.told is None or isinstance(error, UpstreamError) or _rank(error) > _rank(self.told):
             self.told = error
-        if isinstance(error, ClientError):
+        if not isinstance(error, UpstreamError):
             self._left += 1
         if error.kind is Kind.CONTEXT_LENGTH:
             self._too_small = max(self._too_small or 0, place.target.context or 0)
-        wait = error.retry_after_s
+        wait = None if isinstance(error, NoRoom) else error.retry_after_s
         place.ready_at = now + wait if wait is not None and wait <= self._retries.max_retry_after else _NEVER
 
     # -- where the next try may go; None where it may not ------------------------------------------------------------
@@ -213,3 +219,9 @@ def remedy_of(error: GatewayError) -> Remedy:
     if isinstance(error, UpstreamError) and error.kind in _BY_KIND:
         return _BY_KIND[error.kind]
     return next(REMEDIES[kind] for kind in type(error).__mro__ if kind in REMEDIES)
+
+
+def _rank(error: GatewayError) -> int:
+    """Of several errors the client hears the highest: what an upstream says comes first, and the last of that; then
+    that there was no room, which another time may bring."""
+    return 2 if isinstance(error, UpstreamError) else int(isinstance(error, NoRoom))

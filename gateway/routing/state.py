@@ -8,6 +8,7 @@ from typing import Final
 
 from gateway.config import HealthCheck
 from gateway.routing import breaker, health
+from gateway.routing.admission import Admission
 from gateway.routing.breaker import Breaker
 from gateway.routing.budget import Budget
 from gateway.routing.health import Health
@@ -46,6 +47,8 @@ class UpstreamState:
     """What a target of it is taken for that was never called."""
     retries: Budget = field(default_factory=lambda: Budget(0.2))
     """What it may get of repeated tries; the configuration has the ratio."""
+    admission: Admission = field(default_factory=Admission)
+    """Who calls it, and who waits for that."""
 
 
 class States:
@@ -60,6 +63,13 @@ class States:
         if (state := self._targets.get(target.key)) is None:
             state = self._targets[target.key] = TargetState(breaker=self.upstream(target.name).unseen)
         return state
+
+    def with_room_first(self, targets: Sequence[Target]) -> tuple[Target, ...]:
+        """Those that would be called at once before those that have to be waited for; else in their order."""
+        return tuple(sorted(targets, key=lambda target: not self._has_room(target)))
+
+    def _has_room(self, target: Target) -> bool:
+        return self.upstream(target.name).admission.has_room(target.upstream.max_in_flight)
 
     def upstream(self, name: str) -> UpstreamState:
         """The state of an upstream."""

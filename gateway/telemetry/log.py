@@ -43,6 +43,8 @@ class Record:
     attempts: int = 0
     tries: list[Tried] | None = None
     """Each of several tries; None where there was one."""
+    queue_ms: float | None = None
+    """Of the last try: how long it waited for its turn at the upstream, where it had to."""
     ttft_ms: float | None = None
     duration_ms: float | None = None
     input_tokens: int | None = None

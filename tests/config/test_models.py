@@ -318,6 +318,15 @@ def test_a_wrong_address_is_explained_and_not_repeated(url: str, message: str) -
             ".options.fields[1]: expected text, not a mapping",
         ),
         ("5", ": expected a mapping, not 5"),
+        (
+            "{dialect: openai, url: 'http://x', queue: {size: 5}}",
+            ".queue: without max_in_flight nothing ever waits",
+        ),
+        (
+            "{dialect: openai, url: 'http://x', max_in_flight: 1, queue: {size: 0, timeout: 5s}}",
+            ".queue.timeout: size is 0, so nobody ever waits",
+        ),
+        ("{dialect: openai, url: 'http://x', max_in_flight: 0}", ".max_in_flight: must be at least 1, not 0"),
     ],
 )
 def test_a_wrong_upstream_setting_is_named(settings: str, message: str) -> None:

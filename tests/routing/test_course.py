@@ -18,6 +18,7 @@ from gateway.errors import (
     InternalError,
     Kind,
     Malformed,
+    NoRoom,
     TooLarge,
     TooSlow,
     Truncated,
@@ -48,6 +49,7 @@ GARBLED = Malformed("a page")
 UNKNOWN_MODEL = upstream_error(Kind.NOT_FOUND, "404")
 NO_CREDIT = upstream_error(Kind.BILLING, "402")
 OUR_KEY = Denied("the upstream refused the gateway's own credential")
+FULL = NoRoom("all calls are under way", retry_after_s=1.0)
 CANT = Unsupported("tools can't be carried")
 BAD = upstream_error(Kind.INVALID_REQUEST, "400")
 LONG = upstream_error(Kind.CONTEXT_LENGTH, "prompt is too long")
@@ -261,6 +263,15 @@ def test_a_wait_that_does_not_fit_is_spent_on_the_next_target() -> None:
     assert after_first(course(A, B, deadline=10.0, backoff=2.0), BROKE, 9.0, 0.9) == Try(B)
 
 
+def test_where_there_is_no_room_another_target_is_asked_at_once_and_else_the_client_told() -> None:
+    """However soon a slot may be free: who is waited for is the queue's business."""
+    assert after_first(course(A, B), FULL, chance=0.9) == Try(B)
+    one = course(A, B, C, D, attempts=1)
+    assert run(one, FULL, FULL, FULL, FULL) == "abcd.", "nothing was sent, so it is no try"
+    assert one.told is FULL
+    assert run(course(A, B), FULL, LATE) == "ab.", "nor is it asked again later"
+
+
 # -- context --------------------------------------------------------------------------------------------------------
 
 
@@ -307,6 +318,10 @@ def test_a_larger_target_is_tried_as_any_other_and_smaller_ones_are_out() -> Non
         ((LATE, CANT), LATE),
         ((CANT, TooLarge("x")), CANT),
         ((LIMIT, GARBLED), GARBLED),
+        ((FULL, CANT), FULL),
+        ((CANT, FULL), FULL),
+        ((FULL, BROKE), BROKE),
+        ((LATE, FULL), LATE),
     ],
 )
 def test_what_an_upstream_says_comes_before_what_a_target_cannot_carry(

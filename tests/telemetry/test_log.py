@@ -23,6 +23,7 @@ KNOWN = {
         {"upstream": "t", "model": "m", "delay_ms": 0.0, "end": "rate_limit", "ms": 7.5},
         {"upstream": "u", "model": "m", "delay_ms": 120.0, "end": "complete", "ms": 12.5},
     ],
+    "queue_ms": 1.5,
     "ttft_ms": 1.5,
     "duration_ms": 20.0,
     "input_tokens": 3,

@@ -119,6 +119,29 @@ async def _answers_mislabelled(cue: Cue, peer: Peer, stream: bool) -> None:
     await peer.send(_stream_head(cue, "application/octet-stream") + body, *_ending(cue.voice))
 
 
+async def _is_filtered(cue: Cue, peer: Peer, stream: bool) -> None:
+    await peer.send(_stream_head(cue) + chunk(cue.voice.opening) + _tokens(cue, 2))
+    ending = cue.voice.finish + cue.voice.terminator
+    for usual, filtered in _FILTERED[cue.voice.upstream]:
+        ending = ending.replace(usual, filtered)
+    await peer.send(chunk(ending), LAST_CHUNK)
+
+
+_CHAT_FILTERED: Final = ((b'"finish_reason":"stop"', b'"finish_reason":"content_filter"'),)
+_FILTERED: Final[Mapping[str, tuple[tuple[bytes, bytes], ...]]] = {
+    "openai": _CHAT_FILTERED,
+    "truss": _CHAT_FILTERED,
+    "anthropic": ((b'"stop_reason":"end_turn"', b'"stop_reason":"refusal"'),),
+    "responses": (
+        (b"response.completed", b"response.incomplete"),
+        (b'"status":"completed","output"', b'"status":"incomplete","output"'),
+        (b'"usage"', b'"incomplete_details":{"reason":"content_filter"},"usage"'),
+        (TEXT.encode(), b"Salt wind "),
+    ),
+}
+"""What a good ending is made into."""
+
+
 def _ending(voice: Voice) -> tuple[bytes, ...]:
     return (chunk(voice.finish + voice.terminator), LAST_CHUNK)
 
@@ -143,6 +166,7 @@ SAYINGS: Final[Mapping[str, tuple[str, str | None, str]]] = {
     ),
     "a bad key": ("authentication_error", "invalid_api_key", "Incorrect API key provided"),
     "no credit": ("billing_error", "insufficient_quota", "Your credit balance is too low"),
+    "no such model": ("not_found_error", "model_not_found", "The model does not exist"),
     "out of memory": ("api_error", None, "CUDA out of memory"),
 }
 """What a refusal is about: its type, code and message, as vendors have them."""
@@ -287,7 +311,8 @@ async def _never_ends(cue: Cue, peer: Peer, stream: bool) -> None:
 ACTS: Final[Mapping[str, Deed]] = {
     "answers": Deed(_answers, "answers"),
     "pauses": Deed(_pauses, "pauses for 0.15 s, then answers"),
-    "answers, mislabelled": Deed(_answers_mislabelled, "answers as application/octet-stream"),
+    "answers, mislabelled": Deed(_answers_mislabelled, "answers as application/octet-stream", in_stream=True),
+    "is filtered": Deed(_is_filtered, "says after two tokens that a filter cut the rest", **_FRAMES),
     "refuses": Deed(_refuses, "refuses"),
     "error under 200": Deed(_says_an_error_under_200, "answers 200 with an error as its body"),
     "error frame": Deed(_tells_an_error, "says in its stream that it failed", **_FRAMES),

@@ -54,14 +54,15 @@ def _listed(value: object) -> object:
 
 
 def _sight(value: object) -> object:
-    known = ("whole", "broken", *Kind)
+    known = ("whole", "broken", "filtered", *Kind)
     if value not in known:
         raise ValueError(f"a client sees one of {', '.join(known)}")
     return str(value)
 
 
 Sees = Annotated[str, BeforeValidator(_sight)]
-"""`whole`: all of the answer, once. `broken`: told midway that it broke. Or the kind of an error told instead."""
+"""`whole`: all of the answer, once. `broken`: told midway that it broke. `filtered`: two tokens, and that a filter cut
+the rest. Or the kind of an error told instead."""
 Calls = tuple[Annotated[Window, BeforeValidator(_window)], ...]
 
 
@@ -122,8 +123,8 @@ class Row(Expectation):
     first: Annotated[tuple[Act, ...], BeforeValidator(_listed), Field(min_length=1)]
     second: Annotated[tuple[Act, ...], BeforeValidator(_listed)] = ()
     """None given: the route has no fallback."""
-    upstreams: Mapping[str, Any] = {}
-    """Settings of all upstreams."""
+    upstreams: Mapping[Place, Mapping[str, Any]] = {}
+    """Settings of each upstream."""
     targets: Mapping[Place, Mapping[str, Any]] = {}
     """Settings of each target."""
     route: Mapping[str, Any] = {}
@@ -146,6 +147,30 @@ class Row(Expectation):
         return self
 
 
+class Outage(_Strict):
+    """An upstream that is down for a while and then fine, under steady traffic of all clients. Times are seconds.
+
+    The tests play it faster than it is written, settings included; `pytest -m slow` takes the time that it says.
+    """
+
+    fault: str
+    why: str
+    down: Act
+    second: Act
+    down_s: float
+    for_s: float
+    every_s: float
+    """Between two requests."""
+    back_within_s: float
+    """From the end of the outage to the first answer of the target that was down."""
+    sees: Sees
+    """What every single client sees."""
+    calls_at_most: int
+    """Of the target, as long as it is down."""
+    breaker: Mapping[str, float]
+    """The breaker's settings; durations are seconds. The defaults, so that what is shown is what users get."""
+
+
 class Page(_Strict):
     """One file: rows that belong together, with what a reader should know of them."""
 
@@ -153,7 +178,8 @@ class Page(_Strict):
     """Of the pages, for a reader."""
     title: str
     about: str
-    rows: tuple[Row, ...]
+    rows: tuple[Row, ...] = ()
+    outages: tuple[Outage, ...] = ()
 
 
 def pages() -> list[Page]:

@@ -31,7 +31,7 @@ _TRUSS_STATUSES: Final[Mapping[str, int]] = {
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """`what`: whole, broken, silent (it ended as if it were whole, and was not), garbled, or refused.
+    """`what`: whole, broken, filtered, silent (it ended as if it were whole, and was not), garbled, or refused.
 
     `kinds`: those that the error may be, by its status, type and code. `text`: of the answer, as far as it came.
     """
@@ -72,6 +72,8 @@ def _ended(reply: Reply, form: str, text: str) -> str:
     is_ended = TERMINATORS[form] in reply.body
     if is_told or not reply.is_whole:
         return "garbled" if is_ended or _FINISHED[form](reply.body) else "broken"
+    if _FILTERED[form] in reply.body:
+        return "filtered" if TEXT.startswith(text) else "garbled"
     if not is_ended:
         return "silent"
     return "whole" if text == TEXT else "garbled"
@@ -83,6 +85,14 @@ _FINISHED: Final[Mapping[str, Callable[[bytes], bool]]] = {
     "responses": lambda body: b'"response.completed"' in body,
 }
 """Whether a stream says why it ended, which one that broke must not."""
+
+
+_FILTERED: Final[Mapping[str, bytes]] = {
+    "openai": b'"finish_reason":"content_filter"',
+    "anthropic": b'"stop_reason":"refusal"',
+    "responses": b'"incomplete_details":{"reason":"content_filter"}',
+}
+"""How a stream says that a filter cut the rest (mapping.md §7.1)."""
 
 
 def _refused(reply: Reply, caller: Caller) -> Sight:

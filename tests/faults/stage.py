@@ -20,7 +20,7 @@ from gateway.config import Config, parse
 from gateway.dialects import DIALECTS
 from tests.faults.acts import ACTS, Cue
 from tests.faults.callers import FOUR, Caller, Reply, read_reply
-from tests.faults.catalogue import PLACES, Asked, Expectation, Position, Row
+from tests.faults.catalogue import PLACES, Asked, Expectation, Place, Position, Row
 from tests.faults.harness import KEY, Gateway, free_port
 from tests.faults.hostile_upstream import HostileUpstream, Peer, Play, Seen
 from tests.faults.sights import told
@@ -31,7 +31,7 @@ assert {caller.dialect for caller in FOUR} == set(DIALECTS), "every dialect has 
 
 PATIENCE_S: Final = 20.0
 _SOON_S: Final = 2.0
-_ENDS: Final = {"whole": "complete", "broken": "broken"}
+_ENDS: Final = {"whole": "complete", "filtered": "complete", "broken": "broken"}
 LIMITS: Final = {"port": "0", "max_event": "1MiB", "max_answer": "1MiB"}
 """Smaller than the defaults, so that what is endless is soon over."""
 
@@ -109,17 +109,15 @@ def configuration(port: int, scenes: Sequence[Scene]) -> Config:
     return parse(orjson.dumps({"server": LIMITS, "upstreams": upstreams, "routes": routes}), "catalogue.yaml", {})
 
 
-_ROUTE: Final[Mapping[str, Any]] = {
-    "timeouts": {"connect": "400ms", "first_token": "400ms", "idle": "400ms", "total": "15s"}
-}
+_ROUTE: Final[Mapping[str, Any]] = {"timeouts": {"connect": "3s", "first_token": "5s", "idle": "5s", "total": "15s"}}
 
 
-def _upstream(port: int, scene: Scene, place: str) -> dict[str, Any]:
+def _upstream(port: int, scene: Scene, place: Place) -> dict[str, Any]:
     acts = getattr(scene.row, place)
     where = free_port() if acts[0].does == "unreachable" else port
     dialect = scene.voice.upstream
     url = f"http://127.0.0.1:{where}/{scene.name}/{place}{_BASES[dialect]}"
-    return {"dialect": dialect, "url": url, "key": KEY, **scene.row.upstreams}
+    return {"dialect": dialect, "url": url, "key": KEY, **scene.row.upstreams.get(place, {})}
 
 
 # -- playing -----------------------------------------------------------------------------------------------------------

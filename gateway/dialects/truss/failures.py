@@ -8,6 +8,7 @@ from typing import Final
 from gateway.dialects import refusals
 from gateway.dialects.base import Json
 from gateway.errors import (
+    Denied,
     GatewayError,
     Kind,
     UpstreamError,
@@ -21,6 +22,8 @@ _KIND_OF_STATUS: Final[Mapping[int, Kind]] = {
     502: Kind.OVERLOADED,
     529: Kind.RATE_LIMIT,
 }
+_DENIALS: Final = (402, 404)
+"""Credit and models that are not there: the operator's to mend, and no better the next time."""
 _CALLERS_FAULT: Final = "700"
 _MODELS_FAULT: Final = "04"
 
@@ -34,6 +37,8 @@ def load_error(status: int, body: bytes, headers: Mapping[str, str]) -> Upstream
     if status == 500 and headers.get("x-baseten-error-source") == _MODELS_FAULT:
         kind = Kind.UPSTREAM
     message = refusal.message or f"the upstream answered {status}"
+    if status in _DENIALS and kind is Kind.UPSTREAM:
+        return Denied(message)
     return upstream_error(kind, message, refusals.retry_after_s(headers))
 
 

@@ -20,7 +20,7 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from gateway.attempt import Attempt, Call, InForce, Services
-from gateway.config import Server, SlowClient
+from gateway.config import SlowClient
 from gateway.dialects import Dialect
 from gateway.dialects.base import Inbound, Json, Stamp
 from gateway.errors import (
@@ -32,9 +32,10 @@ from gateway.errors import (
     WrongMethod,
 )
 from gateway.neutral.events import Failed, Start
-from gateway.neutral.request import Request, Wording
+from gateway.neutral.request import Request
 from gateway.relay.client_watchdog import ClientWatchdog, Patience
 from gateway.relay.sink import Sink
+from gateway.rendering import governed
 from gateway.routing import affinity
 from gateway.routing.balancing import Moment
 from gateway.routing.plan import plan
@@ -159,12 +160,7 @@ class Exchange:
         self.record.stream = request.stream
         route, name = self._services.table.find((request.model, *request.aliases), is_versioned=request.is_versioned)
         self.record.route = route.name
-        request = replace(
-            request,
-            is_strict=unread.is_strict or route.is_strict,
-            hides_reasoning=not self._services.settings.expose_reasoning,
-            wording=_wording(self._services.settings),
-        )
+        request = governed(request, route, self._services.settings, is_strict=unread.is_strict)
         self._request = request
         self._watchdog.start(self._patience(route))
         call = Call(self._dialect, request, body, size, self._stamp, self._key)
@@ -334,14 +330,6 @@ def _is_strict(headers: Mapping[str, str]) -> bool:
     if asked not in _YES and asked not in _NO:
         raise BadRequest(f"{_STRICT}: expected one of {', '.join((*_YES, *_NO))}", param=_STRICT)
     return asked in _YES
-
-
-def _wording(settings: Server) -> Wording:
-    return Wording(
-        estimates_usage=settings.estimate_usage,
-        tells_full_context=settings.context_window_stop != "max_tokens",
-        aliases_reasoning=settings.reasoning_field == "reasoning",
-    )
 
 
 def _listed(scope: Scope, name: str) -> str:

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from gateway.config import Server
 from gateway.dialects import DIALECTS, Dialect
 from gateway.dialects.base import Json, Outbound
 from gateway.dialects.report import Report
-from gateway.neutral.request import Request
+from gateway.neutral.request import Request, Wording
+from gateway.routing.table import Route
 from gateway.routing.target import Target
+
+
+def governed(request: Request, route: Route, settings: Server, *, is_strict: bool) -> Request:
+    """A request with all that the operator has a say in. `is_strict`: what the client asked for."""
+    wording = Wording(
+        estimates_usage=settings.estimate_usage,
+        tells_full_context=settings.context_window_stop != "max_tokens",
+        aliases_reasoning=settings.reasoning_field == "reasoning",
+    )
+    hides = not settings.expose_reasoning
+    return replace(request, is_strict=is_strict or route.is_strict, hides_reasoning=hides, wording=wording)
 
 
 @dataclass(frozen=True, slots=True)

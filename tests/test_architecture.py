@@ -42,7 +42,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "server": ("connection",),
     "aside": (),
     "running": (),
-    "rendering": ("dialects", "neutral", "routing"),
+    "rendering": ("config", "dialects", "neutral", "routing"),
     "slots": ("config", "errors", "routing"),
     "attempt": (
         "aside",
@@ -67,6 +67,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "errors",
         "neutral",
         "relay",
+        "rendering",
         "routing",
         "running",
         "telemetry",

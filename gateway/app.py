@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -31,6 +32,9 @@ class Gateway:
     """The gateway as an ASGI app. Opens its connection pools on start, closes them on stop."""
 
     def __init__(self, config: Config) -> None:
+        self._config = config
+        self.beside: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        """What runs beside it from start to stop."""
         upstreams = Upstreams({"simulator://": SimulatorTransport()})
         services = Services(config.server, Table(config), upstreams, Sealer(_seal_key(config)), Aside())
         self._in_force = InForce(services)
@@ -43,10 +47,32 @@ class Gateway:
 
     @asynccontextmanager
     async def _lifespan(self, app: Any) -> AsyncIterator[None]:
+        beside = [asyncio.ensure_future(run()) for run in self.beside]
         yield
+        for task in beside:
+            task.cancel()
+        if beside:
+            await asyncio.wait(beside)
         services = self._in_force.services
         await services.upstreams.aclose()
         services.aside.close()
+
+    async def take(self, config: Config) -> None:
+        """Puts another configuration in force, all of it between two events of the loop.
+
+        Requests under way go on with the one they began with. What is known of an upstream outlives the change, as
+        long as it keeps its name and is still the same server, called with the same credential.
+        """
+        before, earlier = self._in_force.services, self._config.upstreams
+        same = {name for name, upstream in config.upstreams.items() if upstream.is_same_server(earlier.get(name))}
+        self._in_force.services = replace(
+            before,
+            settings=config.server,
+            table=Table(config),
+            sealer=Sealer(_seal_key(config)),
+            states=before.states.kept(same),
+        )
+        self._config = config
 
     def drain(self) -> None:
         """From here on it isn't ready, and takes nothing new."""

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -20,6 +22,7 @@ from gateway.config import Config, ConfigError, is_loopback, load, schema, summa
 from gateway.config import Server as ServerSettings
 from gateway.dialects import DIALECTS
 from gateway.errors import BadRequest
+from gateway.reload import Reloader
 from gateway.simulator import script as sc
 from gateway.simulator.app import ENDINGS, SimulatorApp
 from gateway.simulator.sayings import SAYS
@@ -56,29 +59,42 @@ def main() -> None:
 @_config_option
 @click.option("--host", help="Address to listen on, instead of the file's.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on, instead of the file's.")
+@click.option("--watch", "watches", is_flag=True, help="Reload the routes file when it changes, as on SIGHUP.")
 @click.option("--open", "is_open", is_flag=True, help="Listen beyond loopback although no client keys are configured.")
-def serve(path: Path, host: str | None, port: int | None, is_open: bool) -> None:
-    """Start the gateway."""
-    config = _loaded(path)
-    given = {"host": host, "port": port}
-    settings = config.server.model_copy(update={name: value for name, value in given.items() if value is not None})
+def serve(path: Path, host: str | None, port: int | None, watches: bool, is_open: bool) -> None:
+    """Start the gateway. SIGTERM drains and ends it, SIGHUP reloads the routes file."""
+    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    config = _with(_loaded(path), given)
+    settings = config.server
     if not is_loopback(settings.host) and not is_open:
         raise click.UsageError(
             f"{settings.host} is reachable by others and no client keys are configured, so anybody could spend your "
             "upstream credit. Listen on 127.0.0.1, or say --open if something in front checks who calls."
         )
     _log_to_stderr()
-    gateway = app.build(config.model_copy(update={"server": settings}))
-    server.run(
-        server.Server(
-            gateway,
-            settings,
-            app.refuse,
-            on_drain=gateway.drain,
-            on_ready=lambda: _welcome(config, settings),
-            on_deadline=gateway.end,
-        )
+    gateway = app.build(config)
+    running = server.Server(
+        gateway,
+        settings,
+        app.refuse,
+        on_drain=gateway.drain,
+        on_ready=lambda: _welcome(config, settings),
+        on_deadline=gateway.end,
     )
+
+    async def take(config: Config) -> None:
+        await gateway.take(config)
+        running.take(config.server)
+
+    reloader = Reloader(path, lambda: _with(load(path, os.environ), given), config, take)
+    gateway.beside += [reloader.run, *([reloader.watch] if watches else [])]
+    signal.signal(signal.SIGHUP, lambda *_: reloader.ask())
+    server.run(running)
+
+
+def _with(config: Config, given: Mapping[str, object]) -> Config:
+    """The configuration, with what the command line says of the server instead."""
+    return config.model_copy(update={"server": config.server.model_copy(update=given)})
 
 
 @main.command()

@@ -95,6 +95,10 @@ class Server(uvicorn.Server):
         """The port it listens on; the real one where the settings say 0."""
         return int(self.servers[0].sockets[0].getsockname()[1])
 
+    def take(self, settings: Settings) -> None:
+        """Other settings for connections made from now on, and for the time to drain. Host and port stay."""
+        self.settings = settings
+
     def _connection(self, **options: Any) -> Connection:
         return Connection(self.settings, self.refuse, self.draining, **options)
 

@@ -89,8 +89,9 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "simulator",
         "upstreams",
     ),
+    "reload": ("config",),
     "translation": ("dialects",),
-    "cli": ("app", "server", "config", "dialects", "errors", "simulator", "translation"),
+    "cli": ("app", "server", "config", "dialects", "errors", "reload", "simulator", "translation"),
     "__main__": ("cli",),
     "": (),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -26,6 +26,9 @@ from gateway.config.units import Seconds
 from gateway.dialects import DIALECTS
 
 Auth = Literal["bearer", "api-key", "x-api-key", "none"]
+
+_IDENTITY: Final = ("dialect", "url", "key", "auth")
+"""By what a server is known; the credential too, as limits go by it. Everything else says how we treat it."""
 
 
 def _dialect(text: str) -> str:
@@ -103,6 +106,10 @@ class Upstream(Section):
     health_check: HealthCheck | None = default(
         None, "Requests of our own that say whether this upstream can be used. None: only clients' requests say so."
     )
+
+    def is_same_server(self, other: Upstream | None) -> bool:
+        """Whether what is known of the other one is true of this one: as busy, as fast, as willing."""
+        return other is not None and all(getattr(self, name) == getattr(other, name) for name in _IDENTITY)
 
     @field_validator("options", mode="before")
     @classmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -76,6 +76,13 @@ class States:
         if (state := self._upstreams.get(name)) is None:
             state = self._upstreams[name] = UpstreamState()
         return state
+
+    def kept(self, names: Collection[str]) -> States:
+        """What is known of these upstreams, in common with them from here on, and nothing of any other."""
+        kept = States()
+        kept._targets = {key: state for key, state in self._targets.items() if key[0] in names}
+        kept._upstreams = {name: state for name, state in self._upstreams.items() if name in names}
+        return kept
 
     def breaker(self, target: Target) -> Breaker:
         """The breaker of a target; a closed one where it is turned off."""

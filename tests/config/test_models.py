@@ -641,3 +641,20 @@ def test_the_real_dialects_are_in_the_schema_and_take_no_option_at_all() -> None
     assert set(definition("Upstream")["properties"]["dialect"]["enum"]) == set(DIALECTS)
     for name in DIALECTS:
         config(with_upstream(f"{{dialect: {name}, url: 'simulator://', options: {{}}}}"))
+
+
+@pytest.mark.parametrize(
+    ("changed", "is_same"),
+    [
+        ("{dialect: openai, url: 'http://a/v1', key: one, options: {profile: vllm}}", True),
+        ("{dialect: openai, url: 'http://a/v1', key: two}", False),
+        ("{dialect: openai, url: 'http://b/v1', key: one}", False),
+        ("{dialect: anthropic, url: 'http://a/v1', key: one}", False),
+    ],
+)
+def test_an_upstream_is_known_by_address_dialect_and_credential(changed: str, is_same: bool) -> None:
+    """How we treat it, its options say, is not what it is."""
+    before = config(with_upstream("{dialect: openai, url: 'http://a/v1', key: one}")).upstreams["vllm"]
+    after = config(with_upstream(changed)).upstreams["vllm"]
+    assert after.is_same_server(before) is is_same
+    assert not after.is_same_server(None)

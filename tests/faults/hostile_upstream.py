@@ -110,6 +110,11 @@ class Peer(asyncio.Protocol):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.transport.abort()
 
+    @property
+    def is_released(self) -> bool:
+        """Whether the test has called `upstream.release()`."""
+        return self._upstream.go.is_set()
+
     async def released(self) -> None:
         """Until the test calls `upstream.release()`. Raises Gone if the peer closes first."""
         await self.told(self._upstream.go)

@@ -107,3 +107,23 @@ def test_the_models_that_clients_name_behind_a_pattern_are_one_target() -> None:
         fail(states, Target("a", GUARDED, f"model-{number}", "model-*"), times=1)
     assert not states.admits(Target("a", GUARDED, "another", "model-*"), 1.0)
     assert len(states._targets) == 1
+
+
+def test_what_is_known_of_an_upstream_that_stays_is_shared_with_the_configuration_before() -> None:
+    """Requests that began before go on to count, in both ways."""
+    before = States()
+    fail(before, target("a"))
+    after = before.kept({"a"})
+    assert admitted(after, 1.0, target("a"), target("b")) == "b"
+    assert after.target(target("a")) is before.target(target("a"))
+    assert after.upstream("a") is before.upstream("a")
+
+
+def test_an_upstream_that_changed_is_known_for_nothing() -> None:
+    """What requests to the server before still find out is not held against the one that has its name now."""
+    before = States()
+    fail(before, target("a"))
+    after = before.kept(set())
+    assert admitted(after, 1.0, target("a"), target("b")) == "ab"
+    fail(before, target("a"))
+    assert after.admits(target("a"), 1.0)

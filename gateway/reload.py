@@ -1,0 +1,112 @@
+"""Reads the routes file again, when asked or when it has changed, and puts it in force if nothing is wrong with it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sized
+from pathlib import Path
+from typing import Final
+
+from gateway.config import Config, ConfigError
+
+logger: Final = logging.getLogger("triglot")
+
+LOOK_EVERY_S: Final = 1.0
+"""How often a watched file is looked at. Looking costs a system call, works on every file system, and sees the links
+that Kubernetes swaps, none of which is true of the kernel's notifications."""
+BOUND: Final = ("host", "port")
+"""Settings of the server that hold as long as it listens."""
+
+Mark = tuple[int, ...] | None
+"""Tells one state of a file from another; None: it isn't there."""
+
+
+class Reloader:
+    """Keeps a configuration in force: all of it at once, or the one from before.
+
+    The file is read in a thread, so that no stream waits for it. Variables of the environment are those that the
+    process was started with.
+    """
+
+    def __init__(
+        self, path: Path, load: Callable[[], Config], in_force: Config, take: Callable[[Config], Awaitable[None]]
+    ) -> None:
+        """`load` raises ConfigError. `take` puts a configuration in force."""
+        self._path = path
+        self._load = load
+        self._in_force = in_force
+        self._take = take
+        self._mark = mark(path)
+        self._wanted = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def ask(self) -> None:
+        """Wants the file read again. From any thread, from a signal handler, also before `run`."""
+        if self._loop is None:
+            self._wanted.set()
+        else:
+            self._loop.call_soon_threadsafe(self._wanted.set)
+
+    async def run(self) -> None:
+        """Reads the file again whenever it was asked to; asked several times meanwhile, it reads once."""
+        self._loop = asyncio.get_running_loop()
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            await self._reload()
+
+    async def watch(self) -> None:
+        """Asks whenever the file has changed and then stayed the same until the next look: nobody is writing it."""
+        seen = self._mark
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            found = await asyncio.to_thread(mark, self._path)
+            if found == seen and found != self._mark:
+                self._mark = found
+                self._changed()
+            seen = found
+
+    def _changed(self) -> None:
+        if self._mark is None:
+            logger.warning("%s is gone; what it said stays in force", self._path)
+        else:
+            self.ask()
+
+    async def _reload(self) -> None:
+        try:
+            read = await asyncio.to_thread(self._load)
+        except ConfigError as error:
+            for message in error.messages:
+                logger.error("%s", message)
+            found = _counted(error.messages, "problem")
+            logger.error("%s was not reloaded: %s; what was in force stays", self._path, found)
+            return
+        config = self._with_what_is_bound(read)
+        if config == self._in_force:
+            logger.info("reloaded %s: nothing has changed", self._path)
+            return
+        await self._take(config)
+        self._in_force = config
+        routes, upstreams = _counted(config.routes, "route"), _counted(config.upstreams, "upstream")
+        logger.info("reloaded %s: %s, %s", self._path, routes, upstreams)
+
+    def _with_what_is_bound(self, config: Config) -> Config:
+        bound = {name: getattr(self._in_force.server, name) for name in BOUND}
+        for name, value in bound.items():
+            if (wanted := getattr(config.server, name)) != value:
+                logger.warning("server.%s: %s takes effect after a restart; until then it is %s", name, wanted, value)
+        return config.model_copy(update={"server": config.server.model_copy(update=bound)})
+
+
+def mark(path: Path) -> Mark:
+    """What changes with a file: edited in place, replaced by another, or another one behind a link on the way to it."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _counted(things: Sized, word: str) -> str:
+    return f"{len(things)} {word}" + ("" if len(things) == 1 else "s")

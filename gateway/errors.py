@@ -93,8 +93,9 @@ class GatewayError(Exception):
 
     @property
     def word(self) -> str:
-        """What went wrong, for operators: the kind, or the class where the kind is only that it was the upstream."""
-        return type(self).__name__.lower() if self.kind is Kind.UPSTREAM else str(self.kind)
+        """What went wrong, for operators: the kind, or the class where that says more."""
+        is_vague = self.kind is Kind.UPSTREAM and type(self) is not UpstreamError
+        return type(self).__name__.lower() if is_vague else str(self.kind)
 
     def _told(self) -> tuple[object, ...]:
         return (type(self), self.kind, self.message, self.param, self.status, self.retry_after_s)

@@ -297,3 +297,20 @@ def test_an_unknown_word_is_a_stop_and_kept() -> None:
     assert REASONS["unknown_string"] == "stop"
     assert chat_finish("tired") == Finish(Reason.STOP, raw="tired")
     assert message_finish({"stop_reason": "tired"}) == [Finish(Reason.STOP, raw="tired")]
+
+
+@pytest.mark.parametrize(
+    ("error", "word"),
+    [
+        (Unreachable("x"), "unreachable"),
+        (Malformed("x"), "malformed"),
+        (Denied("x"), "denied"),
+        (UpstreamError("x"), "upstream"),
+        (Overloaded("x"), "overloaded"),
+        (Overloaded("x", kind=Kind.RATE_LIMIT), "rate_limit"),
+        (TooSlow("x"), "timeout"),
+        (Unsupported("x"), "unsupported"),
+    ],
+)
+def test_an_operator_reads_one_word(error: GatewayError, word: str) -> None:
+    assert error.word == word

@@ -60,6 +60,10 @@ class Scripted:
             self.active[script] -= 1
 
 
+ONCE: Final = {"same_target": 0}
+"""No target is tried twice: what a single failure does to a client is to be seen."""
+
+
 @dataclass(frozen=True)
 class World:
     """A gateway, and one simulator for each dialect behind it."""
@@ -137,7 +141,8 @@ def world(*scripts: str, options: Mapping[str, Mapping[str, Any]] | None = None)
     with simulators() as (ports, scripted):
         pairs = [(kind, script) for kind in KINDS for script in scripts]
         upstreams = {route_name(*pair): upstream(ports, *pair, **further.get(pair[0], {})) for pair in pairs}
-        with gateway(config_of(upstreams, {name: name for name in upstreams})) as port:
+        routes = {name: {"targets": [{"upstream": name}], "retries": ONCE} for name in upstreams}
+        with gateway(config_of(upstreams, routes)) as port:
             yield World(port, ports, scripted)
 
 

@@ -21,7 +21,7 @@ from gateway.dialects import DIALECTS
 from gateway.server import Server
 from gateway.simulator.sayings import HAIKU
 from tests.e2e.clients import PATIENCE_S, anthropic_sdk, openai_sdk
-from tests.e2e.gateway_process import World, config_of, free_port, gateway, simulators, upstream
+from tests.e2e.gateway_process import ONCE, World, config_of, free_port, gateway, simulators, upstream
 from tests.e2e.scripts import PROMPT, QUICK, TOKENS, faulty
 from tests.faults.hostile_upstream import until
 
@@ -64,7 +64,7 @@ def routed() -> Iterator[World]:
 
 
 def chain(first: str, second: str) -> dict[str, Any]:
-    return {"targets": [{"upstream": first}], "fallback": [{"upstream": second}]}
+    return {"targets": [{"upstream": first}], "fallback": [{"upstream": second}], "retries": ONCE}
 
 
 # -- counting tokens ------------------------------------------------------------------------------------------------

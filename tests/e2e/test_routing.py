@@ -23,7 +23,7 @@ from tests.e2e.clients import (
     openai_sdk,
     predict_url,
 )
-from tests.e2e.gateway_process import World, config_of, free_port, gateway, simulators, upstream
+from tests.e2e.gateway_process import ONCE, World, config_of, free_port, gateway, simulators, upstream
 from tests.e2e.scripts import PROMPT, QUICK, TOKENS, faulty
 
 FAILING = ("refused", "status@503", "status@429", "cut@0")
@@ -53,7 +53,11 @@ def routed() -> Iterator[World]:
             "pat-*": "good-anthropic",
             "pat-special-*": "good",
             "nobody-then-good": {"targets": [{"upstream": "nobody"}], "fallback": [fallbacks[0]]},
-            "all-fail": {"targets": [{"upstream": "status@429"}], "fallback": [{"upstream": "status@503"}]},
+            "all-fail": {
+                "targets": [{"upstream": "status@429"}],
+                "fallback": [{"upstream": "status@503"}],
+                "retries": ONCE,
+            },
             "third-time": {
                 "targets": [{"upstream": "nobody"}, {"upstream": "status@503", "weight": 0}],
                 "fallback": [fallbacks[1]],
@@ -61,7 +65,8 @@ def routed() -> Iterator[World]:
             "standby": {"targets": [{"upstream": "good-anthropic", "weight": 0}, {"upstream": "good"}]},
         }
         for fault in (*FAILING, "cut@3", "status@400"):
-            routes[f"{fault}-then-good"] = {"targets": [{"upstream": fault}], "fallback": [fallbacks[0]]}
+            places = {"targets": [{"upstream": fault}], "fallback": [fallbacks[0]]}
+            routes[f"{fault}-then-good"] = {**places, "retries": ONCE}
         with gateway(config_of(upstreams, routes, model_hosts=[HOST])) as port:
             yield World(port, ports, scripted)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.faults.callers import OPENAI_CALLER, ask
-from tests.faults.harness import Gateway
+from tests.faults.harness import Gateway, configuration, gateway_in_thread
 from tests.faults.hostile_upstream import HostileUpstream, Peer, Seen
 from tests.faults.voices import OPENAI, sized
 
@@ -31,8 +31,9 @@ def test_a_kept_connection_that_the_upstream_drops_is_replaced_by_a_new_one(
     assert [line["attempts"] for line in gateway.lines] == [1, 1]
 
 
-def test_a_new_connection_that_the_upstream_drops_is_a_failure(upstream: HostileUpstream, gateway: Gateway) -> None:
-    """It is tried once more, as every failure of the connection; that one counts as a try."""
+def test_a_new_connection_that_the_upstream_drops_is_a_failure(upstream: HostileUpstream) -> None:
+    """It is tried once more, as every failure of a connection; that one counts as a try."""
     upstream.perform(hangs_up)
-    assert ask(gateway.port, OPENAI_CALLER.request("openai", stream=False)).status == 502
-    assert len(upstream.requests) == gateway.the_line()["attempts"] == 2
+    with gateway_in_thread(configuration(upstream.port)) as gateway:  # one that has its whole budget for retries
+        assert ask(gateway.port, OPENAI_CALLER.request("openai", stream=False)).status == 502
+        assert len(upstream.requests) == gateway.the_line()["attempts"] == 2

@@ -30,7 +30,7 @@ from tests.faults.callers import (
 )
 from tests.faults.harness import Process, free_port, gateway_process, measure, settings
 from tests.faults.hostile_upstream import HostileUpstream, Peer, Seen, until
-from tests.faults.voices import ANTHROPIC, LAST_CHUNK, OPENAI, RAW, RESPONSES, chunk
+from tests.faults.voices import ANTHROPIC, LAST_CHUNK, OPENAI, RAW, RESPONSES, chunk, sized
 from tests.sockets import connected
 
 VOICE_OF = {"/v1/chat/completions": OPENAI, "/v1/messages": ANTHROPIC, "/v1/responses": RESPONSES, "/predict": RAW}
@@ -202,6 +202,43 @@ def test_at_the_deadline_each_phase_of_a_request_hears_of_it_in_its_dialect(
         lines = process.lines
     assert [line["end"] for line in lines] == ["drained"] * (len(waiting) + len(streams))
     assert "Traceback" not in process.log.read_text()
+
+
+def test_who_waits_for_an_upstream_is_told_too(upstream: HostileUpstream, tmp_path: Path) -> None:
+    """For its Retry-After, for a place in its queue, or with nothing but signs of life so far."""
+    caller = FOUR[1]
+    server = {"url": f"http://127.0.0.1:{upstream.port}/v1", "dialect": "openai"}
+    upstreams = {"one": server, "tight": {**server, "max_in_flight": 1}}
+    limits = {"drain": "600ms", "first_byte_hold": "200ms", "port": "0"}
+    routes = orjson.dumps({"server": limits, "upstreams": upstreams, "routes": {"one": "one", "tight": "tight"}})
+
+    async def asks_for_patience(peer: Peer, seen: Seen) -> None:
+        await peer.send(sized(b"{}", 503, ("retry-after", "8")))
+
+    upstream.perform(asks_for_patience, as_it_is_told)
+    with gateway_process(tmp_path, routes, free_port()) as process, ExitStack() as stack:
+
+        def begun(route: str, text: str, *, stream: bool) -> Call:
+            request = caller.request(route, stream=stream, **says(caller, text))
+            return stack.enter_context(calling(process.port, request))
+
+        retrying = begun("one", "end", stream=False)
+        upstream.wait_for_requests(1)
+        running = begun("tight", "stay", stream=True)
+        running.read_until(b"Salt")
+        queued = begun("tight", "end", stream=False)
+        alive = begun("one", "silence", stream=True)
+        alive.read_until(b"event: ping")
+        process.popen.send_signal(signal.SIGTERM)
+        for call in (retrying, queued):
+            assert_told_to_come_back(call.read_reply(), caller)
+        assert_broken(running.read_reply(), "anthropic")
+        told = alive.read_reply()
+        assert (told.status, told.is_whole) == (200, True)
+        assert b"shutting down" in told.body.rpartition(b"event: error\n")[2]
+        assert process.popen.wait(5) == 0
+    assert [line["end"] for line in process.lines] == ["drained"] * 4
+    assert len(upstream.requests) == 3, "neither the retry nor who was queued called the upstream"
 
 
 def test_what_comes_while_draining_is_refused_in_its_dialect(upstream: HostileUpstream, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import orjson
 
 from gateway.aside import Aside
 from gateway.config import Server, Timeouts
+from gateway.departure import Departure
 from gateway.dialects import Dialect, limits
 from gateway.dialects.base import Decoder, Encoder, Fault, Json, Outbound, Stamp
 from gateway.dialects.sealing import Sealer
@@ -89,6 +90,9 @@ class Client(Protocol):
     @property
     def timeline(self) -> Timeline: ...
 
+    @property
+    def departure(self) -> Departure: ...
+
     def prepare(
         self, media_type: str, headers: Callable[[], Mapping[str, str]], keep_alive: Callable[[], bytes] = bytes
     ) -> None:
@@ -155,7 +159,8 @@ class Attempt:
         self._restored = restored(self._sequencer, restoration)
         self._announce()
         async with self._turn() as self.queued_s:
-            await self._scrubbed()
+            with self._client.departure.calling():
+                await self._scrubbed()
 
     def _turn(self) -> AbstractAsyncContextManager[float]:
         """One of the calls that the upstream is given at a time, until it is done with us."""

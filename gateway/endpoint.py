@@ -21,6 +21,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.attempt import Attempt, Call, InForce, Services
 from gateway.config import SlowClient
+from gateway.departure import ClientLeft, Departure
 from gateway.dialects import Dialect
 from gateway.dialects.base import Inbound, Json, Stamp
 from gateway.errors import (
@@ -60,10 +61,6 @@ _BEFORE_ROUTE: Final = Patience(stall=SlowClient().stall)
 _ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 
-class ClientLeft(Exception):
-    """The client closed its connection; there is nobody to answer."""
-
-
 def shutting_down() -> ShuttingDown:
     """What requests hear that come while the gateway drains, and those still under way at the end of it."""
     return ShuttingDown("the gateway is shutting down; ask again, and another one will answer", retry_after_s=1)
@@ -92,7 +89,7 @@ class Endpoint:
             with running.one() as interruption:
                 await self._serve(exchange, services, interruption, scope, receive)
         except ClientLeft:
-            exchange.record.end = "client_left"  # or stalled, which `close` knows
+            exchange.record.end = "client_left"  # or stalled, which `close` knows, as that it left while we read on
         except GatewayError as error:
             await exchange.refuse(error)
         except Exception:  # the one broad clause: whatever we got wrong, the client gets an answer
@@ -112,7 +109,7 @@ class Endpoint:
         if interruption.is_late:  # told only now: who is still sending may never see an early answer
             raise shutting_down()
         sessions = {name: headers[name] for name in services.table.session_headers if name in headers}
-        async with client_present(receive, exchange.sink, interruption):
+        async with client_present(receive, exchange.departure, interruption):
             await exchange.serve(body, self._unread(scope, headers, services), sessions)
 
     def _checked(self, scope: Scope) -> Mapping[str, str]:
@@ -146,6 +143,7 @@ class Exchange:
         self.sink = Sink(scope, send, self._stream_head, services.settings.max_answer)
         self._watchdog = ClientWatchdog(self.sink, scope.get("extensions", {}))
         self._watchdog.start(_BEFORE_ROUTE)
+        self.departure = Departure(self.sink, self._watchdog)
         self._request: Request | None = None
         self._headers: Callable[[], Mapping[str, str]] = dict
         self._media_type = ""
@@ -163,6 +161,7 @@ class Exchange:
         request = governed(request, route, self._services.settings, is_strict=unread.is_strict)
         self._request = request
         self._watchdog.start(self._patience(route))
+        self.departure.patience_s = route.drain_s
         call = Call(self._dialect, request, body, size, self._stamp, self._key)
         tries = Trying(self._services, call, route, self, self.record, self._make_attempt)
         key = affinity.key(route.balance, request, sessions)
@@ -262,6 +261,7 @@ class Exchange:
         self._watchdog.keep_alive = bytes
         self._headers = dict
         record, timeline = self.record, self.timeline
+        self._close_departure()
         if self._watchdog.has_stalled:
             record.end = "client_stalled"
         record.duration_ms = _ms(self._loop.time() - timeline.begun)
@@ -271,6 +271,16 @@ class Exchange:
             record.finish_reason, record.is_certain = str(timeline.finish.reason), timeline.finish.is_certain
             record.finish_inferred = timeline.finish.is_inferred or None
         log.write(record)
+
+    def _close_departure(self) -> None:
+        """However the answer ended, its client had left before, and may never have had a head."""
+        self.departure.stop()
+        if self.departure.happened_at is None:
+            return
+        self.record.end = "client_left"
+        if self.departure.reads_on:
+            self.record.left_ms = _ms(self.departure.happened_at - self.timeline.begun)
+            self.record.status = self.record.status if self.departure.had_head else None
 
 
 # -- reading a request ---------------------------------------------------------------------------------------------
@@ -294,20 +304,19 @@ async def read_body(receive: Receive, headers: Mapping[str, str], limit: int) ->
 
 
 @asynccontextmanager
-async def client_present(receive: Receive, sink: Sink, interruption: Interruption) -> AsyncIterator[None]:
-    """Interrupts the block with ClientLeft when the client leaves before its answer is over."""
-    watch = asyncio.ensure_future(_has_left(receive, sink, interruption))
+async def client_present(receive: Receive, departure: Departure, interruption: Interruption) -> AsyncIterator[None]:
+    """Interrupts the block with ClientLeft when the client leaves before its answer is over, or some time later."""
+    watch = asyncio.ensure_future(_has_left(receive, departure, interruption))
     try:
         yield
     finally:
         watch.cancel()
 
 
-async def _has_left(receive: Receive, sink: Sink, interruption: Interruption) -> None:
+async def _has_left(receive: Receive, departure: Departure, interruption: Interruption) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-    if not sink.is_over:  # servers say `disconnect` after an answer's end too
-        interruption.strike(ClientLeft("the client left"))
+    departure.happen(interruption.strike)
 
 
 def _host_model(headers: Mapping[str, str], suffixes: Collection[str]) -> dict[str, str]:

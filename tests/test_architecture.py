@@ -43,10 +43,12 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "aside": (),
     "running": (),
     "rendering": ("config", "dialects", "neutral", "routing"),
+    "departure": ("errors", "relay"),
     "slots": ("config", "errors", "routing"),
     "attempt": (
         "aside",
         "config",
+        "departure",
         "dialects",
         "errors",
         "neutral",
@@ -63,6 +65,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "endpoint": (
         "attempt",
         "config",
+        "departure",
         "dialects",
         "errors",
         "neutral",

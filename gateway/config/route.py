@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, ValidationInfo, field_validator, model_validator
@@ -10,6 +11,7 @@ from pydantic_core import CoreSchema
 from gateway.config import settings_file
 from gateway.config.balance import Balance
 from gateway.config.complaints import flaw, flaw_at, hint
+from gateway.config.leaving import OnDisconnect
 from gateway.config.section import Name, Section, default, filled
 from gateway.config.units import Seconds, SecondsOrNone
 
@@ -131,6 +133,12 @@ class Route(Section):
     slow_client: SlowClient = Field(
         default_factory=SlowClient, description="What becomes of a client that reads nothing."
     )
+    on_disconnect: OnDisconnect = default(
+        "cancel",
+        "What becomes of the upstream's answer when its client leaves. cancel: nobody pays for what nobody reads. "
+        "{drain: 10s}: it is read on for so long at most, so that its usage is known. finish: to its end. Either way "
+        "nobody else is asked any more, and the client gets nothing.",
+    )
     strict: bool = default(
         False,
         "Whether a request is refused where a target would drop something of it. A client may ask for that itself, by "
@@ -170,6 +178,14 @@ class Route(Section):
                 raise flaw_at(
                     ("retries", wait), f"longer than timeouts.total ({self.timeouts.total:g}s), so never waited for"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _drain_within_total(self) -> Self:
+        drain, total = self.on_disconnect.drain, self.timeouts.total
+        if total < drain < math.inf and "on_disconnect" in self.model_fields_set:
+            why = f"longer than timeouts.total ({total:g}s), so it would never be reached; write finish"
+            raise flaw_at(("on_disconnect", "drain"), why)
         return self
 
     def refuse_repeats(self, asked: str | None, path: settings_file.Path = ()) -> None:

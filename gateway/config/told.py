@@ -47,6 +47,7 @@ def _told_route(name: str, route: Route) -> dict[str, Any]:
         "fallback": [target.model_dump() for target in route.fallback],
         "balance": route.balance.model_dump(),
         "timeouts": route.timeouts.model_dump(),
+        "on_disconnect": route.on_disconnect.model_dump(),
         "retries": route.retries.model_dump(),
         "strict": route.strict,
     }

@@ -7,7 +7,7 @@ import math
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
-from starlette.types import Scope, Send
+from starlette.types import Message, Scope, Send
 
 from gateway.errors import GatewayError, Unfit
 from gateway.neutral.events import Start
@@ -109,6 +109,11 @@ class Sink:
         else:
             await self._tell(error)
 
+    def discard(self) -> None:
+        """The client is gone: what is written from here on goes nowhere, at any speed."""
+        self._collected = None
+        self._send, self._abort = _nowhere, _nothing
+
     def abort(self) -> None:
         """Cuts the connection; what was written before still arrives."""
         if self._abort is None:
@@ -124,3 +129,11 @@ class Sink:
     async def _end(self, data: bytes) -> None:
         self.is_over = True
         await self._send({"type": "http.response.body", "body": data, "more_body": False})
+
+
+async def _nowhere(message: Message) -> None:
+    """As a server's `send`."""
+
+
+def _nothing() -> None:
+    """As a server's way to cut a connection."""

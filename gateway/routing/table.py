@@ -6,7 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from gateway.config import Balance, Config, Retries, SlowClient, Target, Timeouts, Upstream, WeightedTarget, hint
+from gateway.config import (
+    Balance,
+    Config,
+    Retries,
+    SlowClient,
+    Target,
+    Timeouts,
+    Upstream,
+    WeightedTarget,
+    hint,
+)
 from gateway.errors import NoRoute
 
 
@@ -24,6 +34,8 @@ class Route:
     is_strict: bool = False
     """Whether what a target would drop is refused, whatever the client asks for."""
     slow_client: SlowClient = field(default_factory=SlowClient)
+    drain_s: float = 0.0
+    """How long an answer is read on whose client has left."""
 
     @property
     def is_pattern(self) -> bool:
@@ -46,6 +58,7 @@ class Table:
                 route.retries,
                 route.strict,
                 route.slow_client,
+                route.on_disconnect.drain,
             )
             for name, route in config.routes.items()
         ]

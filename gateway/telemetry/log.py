@@ -45,6 +45,8 @@ class Record:
     """Each of several tries; None where there was one."""
     queue_ms: float | None = None
     """Of the last try: how long it waited for its turn at the upstream, where it had to."""
+    left_ms: float | None = None
+    """When the client left, where the answer was read on without it."""
     ttft_ms: float | None = None
     duration_ms: float | None = None
     input_tokens: int | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 import traceback
 from collections.abc import Mapping
@@ -388,6 +389,19 @@ def test_a_wrong_upstream_setting_is_named(settings: str, message: str) -> None:
             "{targets: [{upstream: a}], timeouts: {idle: 5s, total: 2s}}",
             ".timeouts.idle: longer than total (2s), so it would never be reached",
         ),
+        (
+            "{targets: [{upstream: a}], on_disconnect: stay}",
+            '.on_disconnect: "stay": expected cancel, finish, or a time to drain, like drain: 10s',
+        ),
+        ("{targets: [{upstream: a}], on_disconnect: {}}", ".on_disconnect.drain: required, but not given"),
+        (
+            "{targets: [{upstream: a}], on_disconnect: {drain: 5}}",
+            f".on_disconnect.drain: 5: a duration needs a unit, {_LIKE_TIME}",
+        ),
+        (
+            "{targets: [{upstream: a}], on_disconnect: {drain: 11m}}",
+            ".on_disconnect.drain: longer than timeouts.total (600s), so it would never be reached; write finish",
+        ),
     ],
 )
 def test_a_wrong_route_setting_is_named(settings: str, message: str) -> None:
@@ -397,6 +411,17 @@ def test_a_wrong_route_setting_is_named(settings: str, message: str) -> None:
 def test_the_same_upstream_twice_is_fine_with_other_models_and_in_patterns() -> None:
     config(with_route("{targets: [{upstream: a, model: x}, {upstream: a, model: y}, {upstream: a}]}"))
     config(with_route("a\n  '*': {targets: [{upstream: a}, {upstream: a, model: '*x'}]}"))
+
+
+@pytest.mark.parametrize(
+    ("setting", "seconds", "told"),
+    [("cancel", 0.0, "cancel"), ("finish", math.inf, "finish"), ("{drain: 10s}", 10.0, {"drain": 10.0})],
+)
+def test_what_becomes_of_an_answer_without_a_client(setting: str, seconds: float, told: object) -> None:
+    whole = config(with_route(f"{{targets: [{{upstream: a}}], on_disconnect: {setting}}}"))
+    assert whole.routes["demo"].on_disconnect.drain == seconds
+    assert summary(whole)["routes"][0]["on_disconnect"] == told
+    assert config(with_route("a")).routes["demo"].on_disconnect.drain == 0, "nobody pays for what nobody reads"
 
 
 def test_a_short_total_needs_no_other_timeout_to_be_lowered() -> None:
@@ -599,6 +624,7 @@ def test_the_summary_is_plain_and_without_keys() -> None:
             "max_backoff": 5.0,
             "max_retry_after": 10.0,
         },
+        "on_disconnect": "cancel",
         "strict": False,
     }
     assert pickle.loads(pickle.dumps(told)) == told

@@ -24,6 +24,7 @@ KNOWN = {
         {"upstream": "u", "model": "m", "delay_ms": 120.0, "end": "complete", "ms": 12.5},
     ],
     "queue_ms": 1.5,
+    "left_ms": 9.0,
     "ttft_ms": 1.5,
     "duration_ms": 20.0,
     "input_tokens": 3,

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from gateway.config import settings_file
-from gateway.config.complaints import problems
+from gateway.config.complaints import flaw_at, problems
 from gateway.config.route import Route
 from gateway.config.section import Name, Section, filled
 from gateway.config.server import Server
@@ -74,3 +74,14 @@ class Config(Section):
         for name, route in routes.items():
             route.refuse_repeats(None if "*" in name else name, (name,))
         return routes
+
+    @model_validator(mode="after")
+    def _retries_are_affordable(self) -> Self:
+        """Only what was written, as for the deadlines of a route."""
+        for name, route in self.routes.items():
+            budgets = {self.upstreams[place.upstream].retry_budget for place in (*route.targets, *route.fallback)}
+            is_meant = "same_target" in route.retries.model_fields_set and route.retries.same_target
+            if is_meant and not any(budgets):
+                where = ("routes", name, "retries", "same_target")
+                raise flaw_at(where, "its upstreams have a retry_budget of 0, so no target is ever tried again")
+        return self

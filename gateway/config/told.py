@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,13 +18,23 @@ from gateway.dialects import DIALECTS
 
 def warnings(config: Config) -> tuple[str, ...]:
     """What works, but should not stay so; each line begins with the path of its setting."""
-    return tuple(
-        f"{settings_file.spelled(('upstreams', name, 'url'))}: the key is sent over plain http to another machine"
-        for name, upstream in config.upstreams.items()
-        if upstream.key
-        and upstream.url.startswith("http://")
-        and not is_loopback(urlsplit(upstream.url).hostname or "")
-    )
+    return (*_readable_keys(config), *_unreached_targets(config))
+
+
+def _readable_keys(config: Config) -> Iterator[str]:
+    for name, upstream in config.upstreams.items():
+        is_plain = upstream.url.startswith("http://") and not is_loopback(urlsplit(upstream.url).hostname or "")
+        if upstream.key and is_plain:
+            where = settings_file.spelled(("upstreams", name, "url"))
+            yield f"{where}: the key is sent over plain http to another machine"
+
+
+def _unreached_targets(config: Config) -> Iterator[str]:
+    for name, route in config.routes.items():
+        attempts, places = route.retries.attempts, len(route.targets) + len(route.fallback)
+        if attempts is not None and attempts < places:
+            where = settings_file.spelled(("routes", name, "retries", "attempts"))
+            yield f"{where}: {attempts} calls for a request don't reach all of its {places} targets if they fail"
 
 
 def summary(config: Config) -> dict[str, Any]:

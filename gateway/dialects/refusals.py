@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from email.utils import mktime_tz, parsedate_tz
 from typing import Any, Final
 
 import orjson
@@ -23,6 +24,7 @@ _CONTEXT_LENGTH: Final = re.compile(
     r"maximum context length|context length|prompt is too long|exceeds the (available )?context|input is too long",
     re.IGNORECASE,
 )
+_DATE: Final = re.compile(r"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
@@ -86,12 +88,19 @@ def kind_in_answer(refusal: Refusal, words: Mapping[str, Kind]) -> Kind:
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """`retry-after-ms` or `retry-after` in seconds; dates are left alone."""
+    """`retry-after-ms` or `retry-after` in seconds. A date is taken from the answer's own, for clocks differ."""
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         value = headers.get(name, "")
         if value.isascii() and value.replace(".", "", 1).isdigit() and len(value) < 12:
             return float(value) * unit
-    return None
+    told, now = _date(headers.get("retry-after", "")), _date(headers.get("date", ""))
+    return None if told is None or now is None else max(0.0, told - now)
+
+
+def _date(value: str) -> float | None:
+    """An HTTP date (RFC 9110 §5.6.7), in epoch seconds."""
+    parts = parsedate_tz(value) if _DATE.fullmatch(value) else None
+    return None if parts is None else float(mktime_tz(parts))
 
 
 def _detail(detail: Any) -> str:

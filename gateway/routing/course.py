@@ -94,6 +94,8 @@ MOVES: Final[dict[Remedy, tuple[Move, ...]]] = {
 }
 """What is looked for; the first that is possible wins."""
 _NEVER: Final = float("inf")
+_SHOULD_RETRY: Final = "x-should-retry"
+"""What an upstream says to the SDKs of every vendor, and to us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +109,14 @@ class Try:
 
 @dataclass(slots=True)
 class _Place:
-    """A target on the course. `ready_at`: when it will take requests again, where it said so."""
+    """A target on the course. `ready_at`: when it will take requests again, where it said so. `is_over`: it said not
+    to come back with this one.
+    """
 
     target: Target
     tries: int = 0
     ready_at: float = _NEVER
+    is_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +168,7 @@ class Course:
             self._too_small = max(self._too_small or 0, place.target.context or 0)
         wait = None if isinstance(error, NoRoom) else error.retry_after_s
         place.ready_at = now + wait if wait is not None and wait <= self._retries.max_retry_after else _NEVER
+        place.is_over = error.headers.get(_SHOULD_RETRY, "").lower() == "false"
 
     # -- where the next try may go; None where it may not ------------------------------------------------------------
 
@@ -204,7 +210,7 @@ class Course:
         return not place.tries and self._holds(place)
 
     def _may_again(self, place: _Place) -> bool:
-        return 0 < place.tries <= self._retries.same_target and self._holds(place)
+        return 0 < place.tries <= self._retries.same_target and not place.is_over and self._holds(place)
 
     def _holds(self, place: _Place) -> bool:
         """Whether the request may fit, as far as is known."""

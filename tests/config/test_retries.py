@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.config import Config, ConfigError, Retries, parse
+from gateway.config import Config, ConfigError, Retries, parse, warnings
 
 _TARGETS = "targets: [{upstream: a}], fallback: [{upstream: b}]"
 
@@ -90,3 +90,19 @@ def test_a_context_is_a_number_of_tokens() -> None:
 
 def test_a_default_never_makes_a_short_total_wrong() -> None:
     assert config("targets: [{upstream: a}], timeouts: {total: 1s}").routes["demo"].retries.max_retry_after == 10
+
+
+def test_a_second_try_that_no_upstream_allows_is_refused() -> None:
+    assert "routes.demo.retries.same_target: its upstreams have a retry_budget of 0" in complaint(
+        "targets: [{upstream: a}], retries: {same_target: 1}", ", retry_budget: 0"
+    )
+    assert config(f"{_TARGETS}, retries: {{same_target: 1}}", ", retry_budget: 0"), "b allows it"
+    assert config("targets: [{upstream: a}]", ", retry_budget: 0"), "only what was written"
+
+
+def test_an_operator_is_told_of_targets_that_a_limit_keeps_from_their_turn() -> None:
+    assert warnings(config(f"{_TARGETS}, retries: {{attempts: 1}}")) == (
+        "routes.demo.retries.attempts: 1 calls for a request don't reach all of its 2 targets if they fail",
+    )
+    assert warnings(config(f"{_TARGETS}, retries: {{attempts: 2}}")) == ()
+    assert warnings(config()) == ()

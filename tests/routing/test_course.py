@@ -230,6 +230,15 @@ def test_time_that_passed_meanwhile_counts_as_waited() -> None:
         assert one.after(B, LATE, now, 0.0) == Try(A, delay_s, is_again=True)
 
 
+@pytest.mark.parametrize("error", [*SAME_TOO, LIMIT_1], ids=repr)
+def test_an_upstream_that_says_not_to_come_back_is_not_asked_again(error: GatewayError) -> None:
+    final = type(error)("x", kind=error.kind, retry_after_s=error.retry_after_s, headers={"x-should-retry": "false"})
+    assert run(course(A, B), final, LATE) == "ab."
+    assert run(course(A), final) == "a."
+    open_ = type(error)("x", kind=error.kind, retry_after_s=error.retry_after_s, headers={"x-should-retry": "true"})
+    assert run(course(A), open_) == "aa"
+
+
 def test_a_rest_that_is_too_long_is_not_waited_for() -> None:
     assert run(course(A), LIMIT_3) == "aa"
     assert run(course(A, max_retry_after=2.9), LIMIT_3) == "a."

@@ -45,6 +45,7 @@ COLLECT: Final = (10_000, 10, 10)
 
 
 logger = logging.getLogger("triglot")
+_Task = asyncio.Task[None]
 
 
 class Server(uvicorn.Server):
@@ -141,7 +142,7 @@ class Server(uvicorn.Server):
     async def _drain(self) -> None:
         """Until everything that is under way now has ended, or been told to."""
         under_way, connections = set(self.server_state.tasks), self.server_state.connections
-        self._listen_to(under_way)
+        self._listen_to(under_way, under_way.discard)
         self.draining.has_begun = True
         if self.on_drain is not None:
             self.on_drain()
@@ -151,17 +152,18 @@ class Server(uvicorn.Server):
         logger.info("draining: %d requests are under way, and have %g s", len(under_way), self.settings.drain)
 
         def is_over() -> bool:
-            is_answered = all(task.done() for task in under_way)
-            return self.force_exit or (is_answered and not any(each.transport.is_closing() for each in connections))
+            is_taken = not under_way and not any(each.transport.is_closing() for each in connections)
+            return is_taken or self.force_exit
 
         if not await self.draining.until(is_over, self.settings.drain) or self.force_exit:
-            logger.warning("draining is over: %d requests are ended", sum(not task.done() for task in under_way))
+            logger.warning("draining is over: %d requests are ended", len(under_way))
             if self.on_deadline is not None:
                 self.on_deadline()
 
-    def _listen_to(self, tasks: Iterable[asyncio.Task[None]]) -> None:
-        for task in tasks:
-            task.add_done_callback(lambda _: self.draining.news.set())
+    def _listen_to(self, tasks: Iterable[_Task], *on_end: Callable[[_Task], None]) -> None:
+        for task in list(tasks):
+            for react in (*on_end, lambda _: self.draining.news.set()):
+                task.add_done_callback(react)
 
     @contextlib.contextmanager
     def in_thread(self) -> Iterator[Self]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
+import threading
+import weakref
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway import reload
-from gateway.config import Config, load
+from gateway import app, reload
+from gateway.config import Config, load, parse
 from gateway.reload import Reloader, mark
 
 ROUTES = """
@@ -97,6 +100,40 @@ async def test_a_file_that_says_the_same_changes_nothing(
     gateway.path.write_text("# a comment\n" + routes("first"))
     await until(lambda: f"reloaded {gateway.path}: nothing has changed" in caplog.messages)
     assert gateway.taken == []
+
+
+async def test_asked_often_meanwhile_it_reads_once_more(gateway: Gateway) -> None:
+    """The last state of the file is the one in force."""
+    reads, may_end = [], threading.Event()
+
+    def slowly() -> Config:
+        reads.append(gateway.path.read_text())
+        may_end.wait(PATIENCE_S)
+        return load(gateway.path, {})
+
+    made = Reloader(gateway.path, slowly, load(gateway.path, {}), gateway.take)
+    running = asyncio.ensure_future(made.run())
+    made.ask()
+    await until(lambda: len(reads) == 1)
+    for number in range(5):
+        gateway.path.write_text(routes(f"number-{number}"))
+        made.ask()
+    may_end.set()
+    await until(lambda: len(reads) == 2)
+    await until(lambda: gateway.names[-1:] == ["number-4"])
+    running.cancel()
+    assert len(reads) == 2
+
+
+async def test_nothing_of_an_earlier_configuration_is_kept() -> None:
+    """Once nobody uses it: a gateway may be reloaded a thousand times."""
+    first, second = (parse(routes(name), "test", {}) for name in ("first", "second"))
+    gateway = app.build(first)
+    earlier = weakref.ref(gateway._in_force.services.table)
+    assert earlier() is not None
+    await gateway.take(second)
+    gc.collect()
+    assert earlier() is None
 
 
 async def test_a_bad_file_is_refused_with_all_its_complaints(

@@ -812,6 +812,20 @@ def test_two_thousand_idle_connections_are_cheap(monkeypatch: pytest.MonkeyPatch
         assert statistics.median(during) < statistics.median(before) + 0.05
 
 
+# --- other settings ---
+
+
+def test_other_limits_hold_for_connections_made_from_then_on() -> None:
+    long = request("/echo", "X: " + "x" * 300)
+    with serving(App()) as running, connected(running.port) as before:
+        before.send(long)
+        assert before.read_answer().status == 200
+        running.take(replace(LIMITS, max_head=200))
+        before.send(long)
+        assert before.read_answer().status == 200
+        refused(say(running.port, long), 431)
+
+
 # --- start and stop ---
 
 

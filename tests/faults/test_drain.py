@@ -131,7 +131,8 @@ async def test_no_stream_is_cut_before_the_deadline_and_none_looks_finished_behi
         status = await asyncio.to_thread(process.popen.wait, drain_s + 10)
         exit_s = time.monotonic() - told_at
         lines = process.lines
-    _judge([task.result() for task in tasks], kinds, told_at + drain_s)
+    ended = [task.result() for task in tasks]
+    _judge(ended, kinds, told_at + drain_s)
     assert_told_to_come_back(refused, FOUR[0])
     assert status == 0
     assert refused_s < 0.5 + SLACK_S
@@ -140,6 +141,10 @@ async def test_no_stream_is_cut_before_the_deadline_and_none_looks_finished_behi
     assert len({line["request_id"] for line in lines}) == 101
     assert [line["attempts"] for line in lines].count(0) == 1
     measure("s from SIGTERM until /readyz says 503", refused_s)
+    measure(
+        "s from the end of draining until the last of 50 streams was told",
+        max(at for _, at in ended) - told_at - drain_s,
+    )
     measure("s from the end of draining to the exit, 100 streams", exit_s - drain_s)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -330,3 +331,39 @@ def test_where_no_target_has_room_the_queue_of_another_one_is_waited_in(
     reply, _ = crowd.hear(waiting)
     assert_finished(reply, "openai")
     assert reply.header("x-gateway-upstream") == "single"
+
+
+# -- a crowd that comes and goes ---------------------------------------------------------------------------------------
+
+
+def test_after_a_crowd_that_came_and_went_as_it_liked_every_slot_is_there_once(
+    upstream: HostileUpstream, limited: Gateway, crowd: Crowd
+) -> None:
+    """Clients leave while they wait, while they are served, and in the moment in which their turn comes."""
+    chance = random.Random(7)
+
+    async def play(peer: Peer, seen: Seen) -> None:
+        await peer.send(OPENAI.first())
+        await asyncio.sleep(chance.uniform(0, 0.02))
+        await peer.send(OPENAI.stream().removeprefix(OPENAI.first()))
+
+    upstream.perform(play)
+    request = OPENAI_CALLER.request("patient")
+    for _ in range(12):
+        with ExitStack() as stack:
+            calls = [stack.enter_context(calling(limited.port, request)) for _ in range(20)]
+            for call in chance.sample(calls, len(calls)):
+                time.sleep(chance.uniform(0, 0.004))
+                if chance.random() < 0.5:
+                    call.leave()
+                else:
+                    assert_finished(call.read_reply(), "openai")
+    until(lambda: not limited.running, "every request is over")
+    assert {line["end"] for line in limited.lines} == {"complete", "client_left"}
+    upstream.perform(hangs_after(OPENAI.first()))
+    for _ in range(AT_A_TIME):
+        crowd.come("patient").read_until(b"Salt")
+    crowd.come("patient")
+    before = len(upstream.requests)
+    crowd.come("patient")
+    assert len(upstream.requests) == before

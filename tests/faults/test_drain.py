@@ -246,6 +246,28 @@ def test_who_waits_for_an_upstream_is_told_too(upstream: HostileUpstream, tmp_pa
     assert len(upstream.requests) == 3, "neither the retry nor who was queued called the upstream"
 
 
+def test_answers_read_on_for_nobody_have_the_same_time(upstream: HostileUpstream, tmp_path: Path) -> None:
+    """Their clients left, and the route wants their usage."""
+    upstream.perform(as_it_is_told)
+    server = {"url": f"http://127.0.0.1:{upstream.port}/v1", "dialect": "openai"}
+    route = {"targets": [{"upstream": "one"}], "on_disconnect": "finish"}
+    file = {"server": {"drain": "1500ms"}, "upstreams": {"one": server}, "routes": {"one": route}}
+    with gateway_process(tmp_path, orjson.dumps(file), free_port()) as process:
+        for text in ("end", "stay"):
+            with calling(process.port, FOUR[0].request("one", **says(FOUR[0], text))) as call:
+                call.read_until(b"Salt")
+        process.popen.send_signal(signal.SIGTERM)
+        began = time.monotonic()
+        until(lambda: answer_to(process.port, _closing(get("/readyz"))).status == 503, "/readyz says 503")
+        assert process.lines == []
+        upstream.release()
+        until(lambda: len(process.lines) == 1, "the answer that ends has its line")
+        assert process.popen.wait(10) == 0
+        assert 1.5 - 0.1 < time.monotonic() - began < 1.5 + 1 + SLACK_S
+    assert [line["end"] for line in process.lines] == ["client_left"] * 2
+    assert [line.get("finish_reason") for line in process.lines] == ["stop", None]
+
+
 def test_what_comes_while_draining_is_refused_in_its_dialect(upstream: HostileUpstream, tmp_path: Path) -> None:
     """On new connections and on kept ones; a large body too: it is read first, or its sender might see a reset."""
     with draining(upstream, tmp_path, "20s") as process, ExitStack() as stack:

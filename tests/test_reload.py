@@ -136,6 +136,18 @@ async def test_nothing_of_an_earlier_configuration_is_kept() -> None:
     assert earlier() is None
 
 
+async def test_what_is_known_of_an_upstream_outlives_a_reload_unless_it_became_another_server() -> None:
+    text = routes("first")
+    gateway = app.build(parse(text, "test", {}))
+    known = gateway._in_force.services.states.upstream("one")
+    await gateway.take(parse(text.replace("first", "second"), "test", {}))
+    assert gateway._in_force.services.states.upstream("one") is known
+    earlier = gateway._in_force.services.states
+    await gateway.take(parse(text.replace("sk-canary", "sk-other"), "test", {}))
+    assert gateway._in_force.services.states.upstream("one") is not known
+    assert earlier.upstream("one") is known, "who began before goes on to count with the server before"
+
+
 async def test_a_bad_file_is_refused_with_all_its_complaints(
     gateway: Gateway, reloader: Reloader, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -889,6 +889,32 @@ def test_draining_lets_answers_end_and_answers_others_for_the_last_time() -> Non
         assert streaming.read_to_end() == b"5\r\nworld\r\n0\r\n\r\n"
 
 
+def test_at_the_deadline_the_application_may_end_what_runs_by_itself() -> None:
+    app = App()
+    with (
+        Server(app, replace(LIMITS, drain=0.2), refuse, on_deadline=app.release.set).in_thread() as running,
+        connected(running.port) as client,
+    ):
+        client.send(request("/stream"))
+        client.read_until(b"hello\r\n")
+        running.should_exit = True
+        assert client.read_to_end() == b"5\r\nworld\r\n0\r\n\r\n"
+
+
+def test_a_second_signal_ends_the_draining_at_once() -> None:
+    app = App()
+    with serving(app, replace(LIMITS, drain=60)) as running, connected(running.port) as client:
+        client.send(request("/stream"))
+        client.read_until(b"hello\r\n")
+        running.handle_exit(signal.SIGTERM, None)
+        until(lambda: app.is_draining)
+        with stopwatch() as took:
+            running.handle_exit(signal.SIGINT, None)
+            assert client.read_to_end() == b""
+    assert took[0] < server.ENDING_S + SLACK_S
+    assert running.forced_by == signal.SIGINT
+
+
 def test_a_drained_server_closes_what_is_idle_at_once() -> None:
     with serving(App()) as running, connected(running.port) as kept:
         kept.send(request())

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import logging
 import re
+import sys
+import termios
 from collections.abc import Callable
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -210,7 +213,7 @@ class Connection(HttpToolsProtocol):
         self.scope["extensions"] = {
             extensions.ABORT: self.abort,  # type: ignore[dict-item]
             extensions.HANG_UP: self.transport.abort,  # type: ignore[dict-item]
-            extensions.UNSENT: self.transport.get_write_buffer_size,  # type: ignore[dict-item]
+            extensions.UNSENT: self.unacknowledged,  # type: ignore[dict-item]
         }
         self._enter(Phase.HEAD)
 
@@ -312,6 +315,18 @@ class Connection(HttpToolsProtocol):
             self._disconnect(running)
             self.transport.close()
             self._enter(Phase.CLOSED)
+
+    def unacknowledged(self) -> int:
+        """How many bytes the client's machine has not taken yet, here and in our kernel, which holds megabytes of them.
+
+        Our own buffer alone won't do: the kernel takes more from it only when a third of its own is free again.
+        """
+        here = self.transport.get_write_buffer_size()
+        try:
+            queued = fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+        except OSError:  # a kernel that does not tell, or a socket that is closed
+            return here
+        return here + int.from_bytes(queued, sys.byteorder)
 
     def _refuse(self, error: ClientError) -> None:
         """Say why, if an answer can still be told apart, and listen no further."""

@@ -21,6 +21,7 @@ class Departure:
 
     By default all that is done for it ends at once. Where the route reads on (`patience_s` above zero), the call of an
     upstream that is under way goes on, for so long at most; what is written goes nowhere, and nobody else is called.
+    Not for a client that was hung up on because it took nothing: its upstream has waited long enough.
     """
 
     def __init__(self, sink: Sink, watchdog: ClientWatchdog) -> None:
@@ -58,7 +59,7 @@ class Departure:
         self.happened_at = self._loop.time()
         self._watchdog.stop()
         left = ClientLeft("the client left")
-        if not self._calls or not self.patience_s:
+        if not self._calls or not self.patience_s or self._watchdog.has_stalled:
             strike(left)
             return
         self.reads_on, self.had_head = True, self._sink.has_head

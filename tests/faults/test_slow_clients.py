@@ -38,6 +38,10 @@ ways = pytest.mark.parametrize(("caller", "voice"), WAYS, ids=WAY_IDS)
 
 def impatient(port: int, **server: str) -> bytes:
     config: dict[str, Any] = orjson.loads(settings(port, server=server))
+    config["routes"]["two"] = {
+        **config["routes"]["anthropic"],
+        "fallback": [{"upstream": "anthropic", "model": "second"}],
+    }
     for route in config["routes"].values():
         route["slow_client"] = {"stall": f"{STALL_S * 1000:g}ms"}
     return orjson.dumps(config)
@@ -202,14 +206,28 @@ def test_a_stall_counts_against_no_upstream(upstream: HostileUpstream, edge: Gat
     upstream.perform(endless(ANTHROPIC))
     with ExitStack() as calls:
         for _ in range(12):
-            call = calls.enter_context(calling(edge.port, caller.request("spare-anthropic"), receive_buffer=SMALL))
+            call = calls.enter_context(calling(edge.port, caller.request("two"), receive_buffer=SMALL))
             call.read_until(b"Salt")
         until(lambda: len(edge.lines) == 12, "all were let go")
     assert {line["end"] for line in edge.lines} == {"client_stalled"}
     upstream.perform(answers(ANTHROPIC))
     edge.lines.clear()
-    assert_finished(ask(edge.port, caller.request("spare-anthropic")), caller.form(ANTHROPIC))
+    assert_finished(ask(edge.port, caller.request("two")), caller.form(ANTHROPIC))
     assert edge.the_line()["attempts"] == 1
+
+
+def test_nothing_is_read_on_for_a_client_that_stalled(upstream: HostileUpstream) -> None:
+    """Though the route reads on for those that leave: the upstream has waited long enough."""
+    config: dict[str, Any] = orjson.loads(impatient(upstream.port))
+    config["routes"]["openai"]["on_disconnect"] = "finish"
+    upstream.perform(endless(OPENAI))
+    with (
+        gateway_in_thread(parse(orjson.dumps(config), "slow.yaml", {})) as gateway,
+        calling(gateway.port, OPENAI_CALLER.request("openai"), receive_buffer=SMALL) as call,
+    ):
+        call.read_until(b"Salt")
+        gone_after(upstream.peers[-1], time.perf_counter())
+        assert gateway.the_line()["end"] == "client_stalled"
 
 
 def test_a_stall_can_be_waited_for(upstream: HostileUpstream) -> None:

@@ -45,6 +45,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "rendering": ("config", "dialects", "neutral", "routing"),
     "departure": ("errors", "relay"),
     "slots": ("config", "errors", "routing"),
+    "explain": ("config", "dialects", "errors", "neutral", "rendering", "routing"),
     "attempt": (
         "aside",
         "config",
@@ -94,7 +95,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     ),
     "reload": ("config",),
     "translation": ("dialects",),
-    "cli": ("app", "server", "config", "dialects", "errors", "reload", "simulator", "translation"),
+    "cli": ("app", "server", "config", "dialects", "errors", "explain", "reload", "simulator", "translation"),
     "__main__": ("cli",),
     "": (),
 }

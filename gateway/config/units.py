@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Final
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
@@ -50,10 +51,32 @@ def _spelling(pattern: re.Pattern[str]) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "pattern": rf"^{pattern.pattern}$|\$\{{"})
 
 
+def spelled_time(seconds: float) -> str:
+    """A duration as one would write it: `60s`, `250ms`, `10m`."""
+    return _written(seconds, _SECONDS)
+
+
+def spelled_size(size: int) -> str:
+    """A size as one would write it: `64KiB`, `32MiB`, `1500B`."""
+    return _written(size, {unit: of for unit, of in _BYTES.items() if unit == "B" or "i" in unit})
+
+
+def _written(value: float, units: Mapping[str, float]) -> str:
+    """In the largest unit that takes no fraction, else in the smallest."""
+    fitting = [unit for unit, of in units.items() if value >= of and round(value / of, 6).is_integer()]
+    unit = fitting[-1] if fitting else next(iter(units))
+    return f"{round(value / units[unit], 6):g}{unit}"
+
+
+IS_TIME: Final = BeforeValidator(_seconds)
+"""What marks a duration."""
+IS_SIZE: Final = BeforeValidator(_size)
+"""What marks a size."""
+
 # From code a plain number is taken as seconds or bytes; in a file every value is text, so there it is refused.
-Seconds = Annotated[float, Field(gt=0), BeforeValidator(_seconds), _spelling(_DURATION)]
+Seconds = Annotated[float, Field(gt=0), IS_TIME, _spelling(_DURATION)]
 """A time above zero, in seconds."""
-SecondsOrNone = Annotated[float, Field(ge=0), BeforeValidator(_seconds), _spelling(_DURATION)]
+SecondsOrNone = Annotated[float, Field(ge=0), IS_TIME, _spelling(_DURATION)]
 """A time in seconds; zero means no wait at all."""
-Bytes = Annotated[int, Field(gt=0), BeforeValidator(_size), _spelling(_SIZE)]
+Bytes = Annotated[int, Field(gt=0), IS_SIZE, _spelling(_SIZE)]
 """A size above zero, in bytes."""

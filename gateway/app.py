@@ -36,7 +36,7 @@ class Gateway:
         self.beside: list[Callable[[], Coroutine[Any, Any, None]]] = []
         """What runs beside it from start to stop."""
         upstreams = Upstreams({"simulator://": SimulatorTransport()})
-        services = Services(config.server, Table(config), upstreams, Sealer(_seal_key(config)), Aside())
+        services = Services(config.server, Table(config), upstreams, Sealer(config.server.sealing), Aside())
         self._in_force = InForce(services)
         routes = [*_operator_routes(self._in_force.running), *_client_routes(self._in_force)]
         otherwise = UntilDrained(self._in_force.running, unknown_path)
@@ -69,7 +69,7 @@ class Gateway:
             before,
             settings=config.server,
             table=Table(config),
-            sealer=Sealer(_seal_key(config)),
+            sealer=Sealer(config.server.sealing),
             states=before.states.kept(same),
         )
         self._config = config
@@ -86,11 +86,6 @@ class Gateway:
 def build(config: Config) -> Gateway:
     """The gateway that a configuration describes."""
     return Gateway(config)
-
-
-def _seal_key(config: Config) -> bytes:
-    key = config.server.seal_key
-    return key.get_secret_value().encode() if key else b""
 
 
 def _operator_routes(running: Running) -> Iterator[BaseRoute]:

@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import click
 import orjson
@@ -18,10 +19,12 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway import app, server
+from gateway import explain as ex
 from gateway.config import Config, ConfigError, is_loopback, load, schema, summary, warnings
 from gateway.config import Server as ServerSettings
-from gateway.dialects import DIALECTS
-from gateway.errors import BadRequest
+from gateway.dialects import DIALECTS, owner_of
+from gateway.errors import BadRequest, ClientError, NoRoute
+from gateway.picture import picture
 from gateway.reload import Reloader
 from gateway.simulator import script as sc
 from gateway.simulator.app import ENDINGS, SimulatorApp
@@ -111,6 +114,54 @@ def check(path: Path) -> None:
     for warning in warnings(config):
         stderr.print(f"warning: {warning}", style="yellow", markup=False, highlight=False)
     console.print(f"{path}: ok", style="green")
+
+
+@main.command()
+@_config_option
+@click.option("--model", required=True, help="The name a client would ask for.")
+@click.option(
+    "--dialect",
+    "spoken",
+    type=click.Choice(list(DIALECTS)),
+    default=owner_of("/").name,
+    show_default=True,
+    help="What the client speaks.",
+)
+@click.option("--body", type=click.File("rb"), help="The request's body as JSON; - for stdin. Otherwise: a least one.")
+@click.option("--header", "-H", "headers", multiple=True, metavar="NAME:VALUE", help="A header of the request.")
+@click.option("--strict", "is_strict", is_flag=True, help="As a client that sends x-gateway-strict: 1.")
+@click.option("--json", "is_json", is_flag=True, help="For scripts: durations in seconds, sizes in bytes.")
+def explain(
+    path: Path,
+    model: str,
+    spoken: str,
+    body: BinaryIO | None,
+    headers: tuple[str, ...],
+    is_strict: bool,
+    is_json: bool,
+) -> None:
+    """Say what would become of a request: its route, its targets in order and why, and what each would not get.
+
+    No server is asked. What is told is how a gateway sees it that has just started.
+    """
+    config, dialect, sent = _loaded(path), DIALECTS[spoken], dict(map(_header, headers))
+    try:
+        call = ex.call(config, dialect, model, body.read() if body else None, sent, is_strict=is_strict)
+        explanation = ex.explain(config, dialect, call, sent)
+    except ClientError as error:
+        hint = "--model" if isinstance(error, NoRoute) else "--body"
+        raise click.BadParameter(error.message, param_hint=hint) from error
+    if is_json:
+        click.echo(orjson.dumps(ex.plain(explanation), option=orjson.OPT_INDENT_2))
+    else:
+        console.print(picture(explanation), highlight=False)
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise click.BadParameter(f"{text}: write it like x-session-id: 42", param_hint="--header")
+    return name.strip().lower(), value.strip()
 
 
 @main.command("schema")

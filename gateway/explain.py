@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import asdict, dataclass
+from typing import Any, Final
 
 from gateway.config import Config
 from gateway.config.setting import Setting, settings
-from gateway.dialects.base import Dialect, Inbound, Json, Outbound
+from gateway.dialects.base import Dialect, Inbound, Outbound
 from gateway.dialects.sealing import Sealer
 from gateway.errors import GatewayError
-from gateway.neutral.request import Request
 from gateway.rendering import Rendering, governed
 from gateway.routing import affinity
 from gateway.routing.balancing import Moment, reasons
@@ -19,6 +18,7 @@ from gateway.routing.plan import candidates, plan
 from gateway.routing.state import States
 from gateway.routing.table import Route, Table
 from gateway.routing.target import Target
+from gateway.wire.json_body import decode
 
 _ELSEWHERE: Final = ("targets", "fallback")
 """Settings of a route that are told as its targets."""
@@ -58,53 +58,66 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """`model`: the name that found the route. `match`: how it did. `settings`: the route's own, each of them."""
+    """`model`: the name that found the route. `match`: how it did. `settings`: the route's own, each of them.
+
+    `prompt_tokens` is an estimate, to hold against the contexts of the targets.
+    """
 
     model: str
     dialect: str
     stream: bool
     is_strict: bool
+    prompt_tokens: int
     route: str
     match: str
     settings: tuple[Setting, ...]
     steps: tuple[Step, ...]
 
 
-def sample(dialect: Dialect, model: str) -> Json:
-    """A least body of a dialect. Raises ValueError where it has none."""
-    if dialect.sample is None:
-        raise ValueError(f"{dialect.name} has no sample of a body")
-    return {name: model if value == "{model}" else value for name, value in dialect.sample.body.items()}
+def plain(explanation: Explanation) -> dict[str, Any]:
+    """An explanation for scripts: settings as path → value, durations in seconds and sizes in bytes."""
+    told = asdict(explanation)
+    for part in (told, *told["steps"]):
+        part["settings"] = {setting["path"]: setting["value"] for setting in part["settings"]}
+    return told
 
 
-def inbound(dialect: Dialect, model: str, body: Json, headers: Mapping[str, str], sealer: Sealer) -> Inbound:
-    """A call for a model, whatever the body says: in its path, and in its body where this dialect's clients name it."""
-    if dialect.sample is not None and "model" in dialect.sample.body:
-        body = {**body, "model": model}
-    read = {name: headers.get(name, "") for name in ("accept", "content-type", *dialect.reads)}
-    return Inbound(body, {"model": model}, read, sealer)
+def call(
+    config: Config, dialect: Dialect, model: str, body: bytes | None, headers: Mapping[str, str], *, is_strict: bool
+) -> Inbound:
+    """A call as an endpoint of the dialect would get it; without a body, a least one. Raises `ClientError`.
 
-
-def explain(
-    config: Config, dialect: Dialect, request: Request, body: Json, headers: Mapping[str, str] | None = None
-) -> Explanation:
-    """What a gateway that has just started would do with a request. Raises `NoRoute`.
-
-    `body`: what the request was read from. `headers`: the client's, in lower case, for routes that go by one of them.
+    The model is asked for whatever the body says: by the path, and in bodies that name one.
     """
+    sample = dialect.sample.body if dialect.sample else {}
+    asked = dict(sample) if body is None else decode(body)
+    if "model" in sample:
+        asked["model"] = model
+    read = {name: value for name, value in headers.items() if name in dialect.reads}
+    return Inbound(asked, {"model": model}, read, Sealer(config.server.sealing), is_strict)
+
+
+def explain(config: Config, dialect: Dialect, inbound: Inbound, headers: Mapping[str, str]) -> Explanation:
+    """What a gateway that has just started would do with a call. Raises `ClientError`.
+
+    `headers`: the client's, in lower case, for routes that go by one of them.
+    """
+    request = dialect.parse(inbound)
     names = (request.model, *request.aliases)
     route, name = Table(config).find(names, is_versioned=request.is_versioned)
-    request = governed(request, route, config.server, is_strict=request.is_strict)
-    key = affinity.key(route.balance, request, headers or {})
+    request = governed(request, route, config.server, is_strict=inbound.is_strict)
+    key = affinity.key(route.balance, request, headers)
     moment = Moment(_likeliest(route), key=key, streams=request.stream)
     steps = [
-        _step(Rendering(dialect, request, body, target), reason) for target, reason in _reasoned(route, name, moment)
+        _step(Rendering(dialect, request, inbound.body, target), reason)
+        for target, reason in _reasoned(route, name, moment)
     ]
     return Explanation(
         model=name,
         dialect=dialect.name,
         stream=request.stream,
         is_strict=request.is_strict,
+        prompt_tokens=request.estimate_tokens(),
         route=route.name,
         match=_match(route),
         settings=tuple(settings(config.routes[route.name], besides=_ELSEWHERE)),
@@ -132,8 +145,10 @@ def _reasoned(route: Route, name: str, moment: Moment) -> Iterator[tuple[Target,
     told: dict[tuple[str, str], str] = {}
     for candidate, reason in zip(balanced, why, strict=True):
         told.setdefault((candidate.target.name, candidate.target.model), reason)
-    for target in plan(route, name, moment, states):
-        yield target, told.get((target.name, target.model), "fallback")
+    planned = plan(route, name, moment, states)
+    for index, target in enumerate(planned):
+        fallback = f"fallback {index + 1 - len(told)} of {len(planned) - len(told)}"
+        yield target, told.get((target.name, target.model), fallback)
 
 
 def _step(rendering: Rendering, reason: str) -> Step:

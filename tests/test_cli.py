@@ -91,7 +91,7 @@ def test_simulate_refuses_an_unknown_fault() -> None:
     assert "fault=" in result.output
 
 
-@pytest.mark.parametrize("command", ["serve", "check", "schema", "simulate"])
+@pytest.mark.parametrize("command", ["serve", "check", "schema", "simulate", "explain"])
 def test_help_fits_one_screen(command: str) -> None:
     result = run(command, "--help")
     assert result.exit_code == 0
@@ -106,3 +106,77 @@ def test_serve_on_a_taken_port_says_so_without_a_welcome(tmp_path: Path) -> None
     assert ended.returncode == 3
     assert "address already in use" in ended.stderr
     assert "listens" not in ended.stdout
+
+
+# --- explain ---
+
+MIXED = """
+upstreams:
+  near: {dialect: openai, url: "http://near:8000/v1"}
+  far: {dialect: anthropic, url: "https://far.example.com", key: sk-canary, breaker: false}
+routes:
+  demo: {targets: [{upstream: near, weight: 3}, {upstream: far, model: big}], timeouts: {idle: 90s}}
+  shared: {targets: [{upstream: near}, {upstream: far}], balance: {sticky: {header: x-session}}}
+"""
+
+
+def test_explain_shows_the_route_the_targets_and_the_settings(tmp_path: Path) -> None:
+    result = run("explain", "-c", routes_file(tmp_path, MIXED), "--model", "demo")
+    assert result.exit_code == 0
+    assert "route demo: exact name" in result.stdout
+    assert result.stdout.index("near") < result.stdout.index("far")
+    for told in ("passed through", "translated", "75%", "max_tokens=default", "timeouts.idle", "90s", "breaker.window"):
+        assert told in result.stdout, told
+    assert "sk-canary" not in result.output
+
+
+def test_explain_prints_json_for_scripts(tmp_path: Path) -> None:
+    body = tmp_path / "body.json"
+    body.write_text('{"system": "Hi", "max_tokens": 9, "top_k": 3, "messages": [{"role": "user", "content": "Hello"}]}')
+    result = run(
+        *("explain", "-c", routes_file(tmp_path, MIXED), "--model", "demo", "--dialect", "anthropic"),
+        *("--body", str(body), "--json"),
+    )
+    told = orjson.loads(result.stdout)
+    assert (told["route"], told["dialect"], told["stream"]) == ("demo", "anthropic", False)
+    assert [(step["upstream"], step["passes"]) for step in told["steps"]] == [("near", False), ("far", True)]
+    assert told["steps"][0]["dropped"] == ["top_k"]
+    assert told["settings"]["timeouts.idle"] == 90
+
+
+def test_explain_goes_by_the_headers_it_is_told(tmp_path: Path) -> None:
+    path = routes_file(tmp_path, MIXED)
+    firsts = {
+        orjson.loads(run("explain", "-c", path, "--model", "shared", "-H", f"X-Session: {session}", "--json").stdout)[
+            "steps"
+        ][0]["upstream"]
+        for session in range(10)
+    }
+    assert firsts == {"near", "far"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "body", "told"),
+    [
+        (("--model", "dmeo"), None, 'no route for model "dmeo"; did you mean "demo"?'),
+        (("--model", "demo", "--body", "-"), '{"messages": [{"role": "user", "content": 7}]}', "messages.0.content"),
+        (("--model", "demo", "--body", "-"), "{", "not valid JSON"),
+        (("--model", "demo", "-H", "x-session"), None, "write it like x-session-id: 42"),
+        (("--model", "demo", "--dialect", "latin"), None, "latin"),
+        ((), None, "--model"),
+    ],
+)
+def test_explain_refuses_what_it_cannot_read(
+    tmp_path: Path, arguments: tuple[str, ...], body: str | None, told: str
+) -> None:
+    command = ("explain", "-c", routes_file(tmp_path, MIXED), *arguments)
+    result = CliRunner().invoke(main, command, input=body)
+    assert result.exit_code == 2
+    assert told in " ".join(result.stderr.split())
+
+
+def test_explain_of_a_wrong_file_exits_with_1(tmp_path: Path) -> None:
+    result = run(
+        "explain", "-c", routes_file(tmp_path, MIXED.replace("demo: {targets", "demo: {tragets")), "--model", "demo"
+    )
+    assert result.exit_code == 1

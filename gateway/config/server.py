@@ -93,3 +93,8 @@ class Server(Section):
         if self.max_event > self.max_answer:
             raise flaw_at(("max_event",), "an event may not be larger than max_answer")
         return self
+
+    @property
+    def sealing(self) -> bytes:
+        """The key that signs tokens of reasoning; empty where there is none."""
+        return self.seal_key.get_secret_value().encode() if self.seal_key else b""

@@ -26,19 +26,33 @@ class Setting:
     is_written: bool
 
 
-def settings(section: Section, besides: Collection[str] = (), above: str = "") -> Iterator[Setting]:
-    """All settings of a section and the sections in it, `besides` some of its own. Secrets are never told."""
+def settings(
+    section: Section, besides: Collection[str] = (), above: str = "", *, is_written: bool = True
+) -> Iterator[Setting]:
+    """All settings of a section and of those in it, `besides` some of its own. Secrets are never told.
+
+    `is_written`: whether the section itself stands in the file, and not only its defaults.
+    """
     for name, field in type(section).model_fields.items():
-        value, path = getattr(section, name), above + name
+        value, path, own = getattr(section, name), above + name, is_written and name in section.model_fields_set
         if name in besides or isinstance(value, SecretStr):
             continue
-        if isinstance(value, Balance):
-            yield Setting(path, value.name, value.name, name in section.model_fields_set)
-            yield from settings(value.way, above=f"{path}.{value.name}.")
-        elif isinstance(value, Section):
-            yield from settings(value, above=f"{path}.")
+        if isinstance(value, Section):
+            yield from _inner(value, path, is_written=own)
         else:
-            yield Setting(path, value, _spelled(value, field), name in section.model_fields_set)
+            yield Setting(path, value, _spelled(value, field), own)
+
+
+def _inner(section: Section, path: str, *, is_written: bool) -> Iterator[Setting]:
+    """One that is written as a word is told as that word."""
+    match section.model_dump():
+        case str(word):
+            yield Setting(path, word, word, is_written)
+        case _ if isinstance(section, Balance):
+            yield Setting(path, section.name, section.name, is_written)
+            yield from _inner(section.way, f"{path}.{section.name}", is_written=is_written)
+        case _:
+            yield from settings(section, above=f"{path}.", is_written=is_written)
 
 
 def _spelled(value: Any, field: FieldInfo) -> str:

@@ -40,6 +40,22 @@ def test_a_balance_is_told_by_its_name_and_settings() -> None:
     assert found == {"balance": "prefix", "balance.prefix.max_load": "1.25", "balance.prefix.read": "2KiB"}
 
 
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("balance: fastest", ("balance", "fastest")),
+        ("balance: {sticky: user}", ("balance.sticky", "user")),
+        ("balance: {sticky: {header: X-S}}", ("balance.sticky.header", "x-s")),
+        ("on_disconnect: finish", ("on_disconnect", "finish")),
+        ("on_disconnect: {drain: 5s}", ("on_disconnect.drain", "5s")),
+    ],
+)
+def test_a_section_that_is_written_as_a_word_is_told_as_that_word(written: str, expected: tuple[str, str]) -> None:
+    route = parse(TEXT.replace("balance: {prefix: {read: 2KiB}}", written), "routes.yaml", {}).routes["demo"]
+    path, text = expected
+    assert told(route)[path] == text
+
+
 def test_what_somebody_wrote_is_marked() -> None:
     written = {setting.path for setting in settings(ROUTE, ("targets",)) if setting.is_written}
     assert written == {"balance", "balance.prefix.read", "timeouts.idle"}

@@ -18,9 +18,11 @@ from tests.faults.callers import (
     ANTHROPIC_CALLER,
     FOUR,
     OPENAI_CALLER,
+    STREAM_ERRORS,
     Call,
     Caller,
     Reply,
+    ask,
     assert_finished,
     calling,
     told_error,
@@ -43,7 +45,7 @@ LIMITS: Final[dict[str, dict[str, Any]]] = {
 }
 
 
-def configuration(port: int) -> bytes:
+def configuration(port: int, server: dict[str, Any] | None = None) -> bytes:
     """A route for each of the limits; `spare-` has a second upstream, without limits."""
     base = {"dialect": "openai", "url": f"http://127.0.0.1:{port}/v1"}
     upstreams: dict[str, Any] = {name: {**base, **limits} for name, limits in LIMITS.items()} | {"free": base}
@@ -51,7 +53,7 @@ def configuration(port: int) -> bytes:
     for name in LIMITS:
         routes[f"spare-{name}"] = {"targets": [{"upstream": name}], "fallback": [{"upstream": "free"}]}
     routes["two"] = {"targets": [{"upstream": "closed"}], "fallback": [{"upstream": "single"}]}
-    return orjson.dumps({"server": {"port": 0}, "upstreams": upstreams, "routes": routes})
+    return orjson.dumps({"server": {"port": 0, **(server or {})}, "upstreams": upstreams, "routes": routes})
 
 
 @pytest.fixture(scope="module")
@@ -199,6 +201,53 @@ def test_who_waits_in_vain_is_told_so(upstream: HostileUpstream, limited: Gatewa
     assert (reply.status, reply.header("retry-after")) == (503, "1")
     assert b"none of them ended in time" in reply.body
     assert took >= 0.2
+    assert len(upstream.requests) == 1
+
+
+# -- while they wait ---
+
+
+@pytest.fixture(scope="module")
+def the_lively(the_upstream: HostileUpstream) -> Iterator[Gateway]:
+    """Clients that wait are told that they are not forgotten."""
+    settings = {"first_byte_hold": "100ms", "keep_alive": "100ms"}
+    with gateway_in_thread(parse(configuration(the_upstream.port, settings), "admission.yaml", {})) as gateway:
+        yield gateway
+
+
+SIGNS: Final = {"openai": b": keep-alive", "anthropic": b"event: ping", "responses": b": keep-alive"}
+patient_callers = pytest.mark.parametrize(
+    "caller", [caller for caller in FOUR if caller.dialect in SIGNS], ids=lambda caller: caller.name
+)
+
+
+@patient_callers
+def test_a_client_that_waits_for_its_turn_gets_signs_of_life_and_then_its_answer(
+    upstream: HostileUpstream, the_lively: Gateway, caller: Caller
+) -> None:
+    upstream.perform(finishes_when_released)
+    with calling(the_lively.port, caller.request("single")) as running:
+        running.read_until(b"Salt")
+        with calling(the_lively.port, caller.request("single")) as waiting:
+            waiting.read_until(SIGNS[caller.dialect])
+            assert len(upstream.requests) == 1
+            upstream.release()
+            assert_finished(waiting.read_reply(), caller.dialect)
+        assert_finished(running.read_reply(), caller.dialect)
+
+
+@patient_callers
+def test_a_client_that_waited_in_vain_behind_signs_of_life_is_told_in_its_stream(
+    upstream: HostileUpstream, the_lively: Gateway, caller: Caller
+) -> None:
+    upstream.perform(hangs_after(OPENAI.first()))
+    with calling(the_lively.port, caller.request("hasty")) as running:
+        running.read_until(b"Salt")
+        reply = ask(the_lively.port, caller.request("hasty"))
+    assert (reply.status, reply.is_whole) == (200, True)
+    assert SIGNS[caller.dialect] in reply.body
+    assert STREAM_ERRORS[caller.dialect] in reply.body
+    assert b"none of them ended in time" in reply.body
     assert len(upstream.requests) == 1
 
 

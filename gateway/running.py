@@ -30,9 +30,15 @@ class Interruption:
         except asyncio.CancelledError:
             if self._reason is None or task.uncancel():
                 raise
-            raise self._reason from None
+            raise self._given_up() from None
         finally:
             self._task = None
+
+    def _given_up(self) -> Exception:
+        """The reason, kept no longer: it will hold the frames it passes, and one of them holds this."""
+        reason, self._reason, self._task = self._reason, None, None
+        assert reason is not None
+        return reason
 
     def strike(self, reason: Exception) -> None:
         """Ends the block, wherever it waits. Does nothing behind its end, or a second time."""

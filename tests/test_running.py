@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
+import weakref
 
 import pytest
 
@@ -27,6 +30,31 @@ async def test_an_interrupted_block_raises_the_reason_wherever_it_waits() -> Non
     with pytest.raises(Over, match="time is up"):
         await task
     assert len(running) == 0
+
+
+async def test_what_an_interrupted_request_held_is_let_go_of_at_once() -> None:
+    """Not only when the garbage collector comes by: it may be a large body."""
+
+    class Body:
+        pass
+
+    running, held = Running(), []
+
+    async def request() -> None:
+        body = Body()
+        held.append(weakref.ref(body))
+        with contextlib.suppress(Over), running.one():
+            await asyncio.sleep(60)
+
+    gc.disable()
+    try:
+        task = asyncio.ensure_future(request())
+        await asyncio.sleep(0)
+        running.end(Over)
+        await task
+        assert held[0]() is None
+    finally:
+        gc.enable()
 
 
 async def test_the_first_reason_counts() -> None:

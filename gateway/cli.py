@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import click
 import orjson
@@ -108,8 +108,7 @@ def check(path: Path) -> None:
     table = Table("route", "targets, in order", "fallback", box=None, pad_edge=False)
     for route in summary(config)["routes"]:
         targets = [_told(target) for target in route["targets"]]
-        name = f"{route['name']} (strict)" if route["strict"] else route["name"]
-        table.add_row(name, "\n".join(targets), "\n".join(_told(target) for target in route["fallback"]))
+        table.add_row(_titled(route), "\n".join(targets), "\n".join(_told(target) for target in route["fallback"]))
     console.print(table)
     for warning in warnings(config):
         stderr.print(f"warning: {warning}", style="yellow", markup=False, highlight=False)
@@ -203,6 +202,14 @@ def _loaded(path: Path) -> Config:
         for message in str(error).splitlines():
             stderr.print(message, style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(_CONFIG_WRONG)
+
+
+def _titled(route: dict[str, Any]) -> str:
+    """The name of a route, with what is unusual about it."""
+    balance = route["balance"] if isinstance(route["balance"], str) else next(iter(route["balance"]))
+    unusual = (balance if balance != "weighted" else "", "strict" if route["strict"] else "")
+    notes = ", ".join(filter(None, unusual))
+    return f"{route['name']} ({notes})" if notes else str(route["name"])
 
 
 def _told(target: dict[str, object]) -> str:

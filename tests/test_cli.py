@@ -45,6 +45,12 @@ def test_check_prints_routes_targets_and_fallbacks(tmp_path: Path) -> None:
     assert "ok" in result.stdout
 
 
+def test_check_names_an_unusual_balance(tmp_path: Path) -> None:
+    result = run("check", "-c", routes_file(tmp_path, MIXED))
+    assert "shared (sticky)" in result.stdout
+    assert "demo (" not in result.stdout
+
+
 def test_check_warns_of_a_key_sent_in_the_clear_and_never_prints_it(tmp_path: Path) -> None:
     result = run("check", "-c", routes_file(tmp_path, GOOD))
     assert "warning:" in result.stderr

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -71,6 +72,14 @@ def streams(running: World, count: int, **further: Any) -> Iterator[Counter[str]
         yield Counter({text: running.active(text) for text in LASTING})
 
 
+def wait_until(happens: Callable[[], bool]) -> None:
+    """Raises where it does not happen in time."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not happens():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)  # asked again until it happens or the time is over
+
+
 def test_weights_are_shares_of_all_requests() -> None:
     with world("weighted", *QUICK[:2], weights={QUICK[0]: 3}) as running:
         for _ in range(100):
@@ -99,6 +108,18 @@ def test_least_in_flight_goes_round_a_target_that_is_stuck() -> None:
         for _ in range(20):
             ask(running)
         assert running.calls(LASTING[0]) == 1
+
+
+def test_a_stream_whose_client_leaves_makes_room_again() -> None:
+    one, other = LASTING[:2]
+    with world("least_in_flight", one, other) as running, ExitStack() as stack:
+        opened = [stack.enter_context(ask(running, stream=True)) for _ in range(12)]
+        for answer in opened:
+            if answer.headers["x-gateway-upstream"] == one:
+                answer.close()
+        wait_until(lambda: not running.active(one))
+        again = [stack.enter_context(ask(running, stream=True)).headers["x-gateway-upstream"] for _ in range(6)]
+        assert again.count(one) >= 5  # one of them may have been counted still
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])

@@ -85,3 +85,13 @@ class Config(Section):
                 where = ("routes", name, "retries", "same_target")
                 raise flaw_at(where, "its upstreams have a retry_budget of 0, so no target is ever tried again")
         return self
+
+    @model_validator(mode="after")
+    def _turns_come_in_time(self) -> Self:
+        """Only what was written, as for the deadlines of a route."""
+        for name, upstream in self.upstreams.items():
+            totals = [route.timeouts.total for route in self.routes.values() if name in route.upstreams]
+            if totals and "timeout" in upstream.queue.model_fields_set and upstream.queue.timeout > max(totals):
+                why = f"longer than the total of any route to it ({max(totals):g}s), so it would never be reached"
+                raise flaw_at(("upstreams", name, "queue", "timeout"), why)
+        return self

@@ -188,6 +188,11 @@ class Route(Section):
             raise flaw_at(("on_disconnect", "drain"), why)
         return self
 
+    @property
+    def upstreams(self) -> frozenset[str]:
+        """The names of those it may lead to."""
+        return frozenset(place.upstream for place in (*self.targets, *self.fallback))
+
     def refuse_repeats(self, asked: str | None, path: settings_file.Path = ()) -> None:
         """Two places that are the same one, given the name `asked`, are a slip: one of them would never matter."""
         seen: dict[tuple[str, str | None], str] = {}

@@ -94,6 +94,12 @@ class Server(Section):
             raise flaw_at(("max_event",), "an event may not be larger than max_answer")
         return self
 
+    @model_validator(mode="after")
+    def _hold_has_an_end(self) -> Self:
+        if not self.keep_alive and "first_byte_hold" in self.model_fields_set:
+            raise flaw_at(("first_byte_hold",), "keep_alive is 0s, so the head always waits for content")
+        return self
+
     @property
     def sealing(self) -> bytes:
         """The key that signs tokens of reasoning; empty where there is none."""

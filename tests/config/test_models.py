@@ -116,7 +116,8 @@ def test_a_small_file_has_all_the_defaults() -> None:
     assert (server.max_body, server.max_head, server.max_fields) == (32 * 1024**2, 64 * 1024, 100)
     assert (server.head_timeout, server.body_timeout, server.idle_timeout) == (10, 15, 75)
     assert (server.max_event, server.max_answer) == (8 * 1024**2, 32 * 1024**2)
-    assert (server.drain, server.first_byte_hold) == (30, 10)
+    assert (server.drain, server.first_byte_hold, server.keep_alive) == (30, 10, 15)
+    assert config(SMALL).routes["demo"].slow_client.stall == 60
     assert config(SMALL).routes["demo"].timeouts == Timeouts(connect=5, first_token=60, idle=60, total=600)
 
 
@@ -235,6 +236,11 @@ _LIKE_SIZE = "like 64KiB, 32MiB or 8MB"
         ("{port: -1}", "server.port: must be at least 0, not -1"),
         ("{prot: 80}", 'server.prot: unknown setting; did you mean "port"?'),
         ("{max_event: 64MiB}", "server.max_event: an event may not be larger than max_answer"),
+        (
+            "{keep_alive: 0s, first_byte_hold: 5s}",
+            "server.first_byte_hold: keep_alive is 0s, so the head always waits for content",
+        ),
+        ("{keep_alive: never}", 'server.keep_alive: "never": not a duration; write it like 60s, 250ms or 10m'),
         ("{model_hosts: a.b}", 'server.model_hosts: expected a list, not "a.b"'),
         (
             "{model_hosts: [a.b, a/b]}",

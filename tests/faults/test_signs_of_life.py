@@ -376,7 +376,8 @@ def test_our_signs_of_life_keep_no_deadline_from_being_over(
 
 def test_signs_of_life_can_be_turned_off(upstream: HostileUpstream) -> None:
     """Then the status waits for the first content."""
-    config = parse(settings(upstream.port, server={"first_byte_hold": "10ms", "keep_alive": "0s"}), "off.yaml", {})
+    config = parse(settings(upstream.port, server={"first_byte_hold": "10ms"}), "off.yaml", {})
+    config = config.model_copy(update={"server": config.server.model_copy(update={"keep_alive": 0.0})})
     upstream.perform(once_released(refuses))
     with gateway_in_thread(config) as gateway, calling(gateway.port, OPENAI_CALLER.request("openai")) as call:
         call.socket.settimeout(0.5)

@@ -101,6 +101,28 @@ def test_a_frame_comes_out_with_its_last_byte() -> None:
         assert [frame.data for frame in reader.feed(end[-2:])] == [b"a"]
 
 
+@pytest.mark.parametrize(
+    ("chunks", "expected"),
+    [
+        ([], True),
+        ([b"data: a\n\n"], True),
+        ([b"data: a\n\ndata"], True),
+        ([b"data: a\r\n\r\n"], True),
+        ([b"data: a\r\r"], True),
+        ([b"data: a\r\n\r"], False),
+        ([b"data: a\n\r"], False),
+        ([b"data: a\r\n\r", b"\ndata: b\r\n"], False),
+        ([b"data: a\r\n\r", b"\ndata: b\r\n\r\n"], True),
+    ],
+)
+def test_what_was_returned_may_end_in_half_a_line_end(chunks: list[bytes], expected: bool) -> None:
+    """Where a frame of our own would stand in the middle of the upstream's CRLF."""
+    reader = Reader()
+    for chunk in chunks:
+        reader.feed(chunk)
+    assert reader.is_between_frames is expected
+
+
 def test_frames_of_one_chunk_come_at_once() -> None:
     assert Reader().feed(b"data: a\n\ndata: b\n\ndata: c") == [
         Frame(b"", b"a", b"data: a\n\n"),

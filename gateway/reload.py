@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sized
+from collections.abc import Awaitable, Callable, Sequence, Sized
 from pathlib import Path
 from typing import Final
 
-from gateway.config import Config, ConfigError
+from gateway.config import Config, ConfigError, differences
 
 logger: Final = logging.getLogger("triglot")
 
@@ -17,6 +17,8 @@ LOOK_EVERY_S: Final = 1.0
 that Kubernetes swaps, none of which is true of the kernel's notifications."""
 BOUND: Final = ("host", "port")
 """Settings of the server that hold as long as it listens."""
+MAX_NAMED: Final = 10
+"""Changes that one line of the log names."""
 
 Mark = tuple[int, ...] | None
 """Tells one state of a file from another; None: it isn't there."""
@@ -83,13 +85,14 @@ class Reloader:
             logger.error("%s was not reloaded: %s; what was in force stays", self._path, found)
             return
         config = self._with_what_is_bound(read)
-        if config == self._in_force:
+        changes = differences(self._in_force, config)
+        if not changes:
             logger.info("reloaded %s: nothing has changed", self._path)
             return
         await self._take(config)
         self._in_force = config
         routes, upstreams = _counted(config.routes, "route"), _counted(config.upstreams, "upstream")
-        logger.info("reloaded %s: %s, %s", self._path, routes, upstreams)
+        logger.info("reloaded %s: %s, %s (%s)", self._path, routes, upstreams, _listed(changes))
 
     def _with_what_is_bound(self, config: Config) -> Config:
         bound = {name: getattr(self._in_force.server, name) for name in BOUND}
@@ -106,6 +109,11 @@ def mark(path: Path) -> Mark:
     except OSError:
         return None
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _listed(changes: Sequence[str]) -> str:
+    more = [f"and {len(changes) - MAX_NAMED} more"] if len(changes) > MAX_NAMED else []
+    return ", ".join([*changes[:MAX_NAMED], *more])
 
 
 def _counted(things: Sized, word: str) -> str:

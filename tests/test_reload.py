@@ -87,7 +87,7 @@ async def test_what_was_asked_for_is_read_and_logged(gateway: Gateway, caplog: p
     gateway.path.write_text(routes("second"))
     running = asyncio.ensure_future(made.run())
     await until(lambda: gateway.names == ["second"])
-    assert f"reloaded {gateway.path}: 1 route, 1 upstream" in caplog.messages
+    assert f"reloaded {gateway.path}: 1 route, 1 upstream (gone routes.first, new routes.second)" in caplog.messages
     gateway.path.write_text(routes("third"))
     made.ask()
     await until(lambda: gateway.names == ["second", "third"])
@@ -146,6 +146,16 @@ async def test_what_is_known_of_an_upstream_outlives_a_reload_unless_it_became_a
     await gateway.take(parse(text.replace("sk-canary", "sk-other"), "test", {}))
     assert gateway._in_force.services.states.upstream("one") is not known
     assert earlier.upstream("one") is known, "who began before goes on to count with the server before"
+
+
+async def test_of_many_changes_the_first_ten_are_named(
+    gateway: Gateway, reloader: Reloader, caplog: pytest.LogCaptureFixture
+) -> None:
+    many = ", ".join(f"r{number}: one" for number in range(30))
+    gateway.path.write_text(routes("first").replace("first: one", f"first: one, {many}"))
+    await until(lambda: gateway.taken)
+    assert f"{gateway.path}: 31 routes, 1 upstream (new routes.r0, " in caplog.text
+    assert "new routes.r9, and 20 more)" in caplog.text
 
 
 async def test_a_bad_file_is_refused_with_all_its_complaints(

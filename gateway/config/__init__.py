@@ -3,6 +3,7 @@
 from gateway.config.address import is_loopback
 from gateway.config.balance import Balance
 from gateway.config.complaints import hint
+from gateway.config.differences import differences
 from gateway.config.health import Breaker, HealthCheck
 from gateway.config.models import Config, load, parse
 from gateway.config.route import Retries, Route, SlowClient, Target, Timeouts, WeightedTarget
@@ -25,6 +26,7 @@ __all__ = [
     "Timeouts",
     "Upstream",
     "WeightedTarget",
+    "differences",
     "hint",
     "is_loopback",
     "load",

@@ -167,7 +167,9 @@ def test_sighup_puts_a_good_file_in_force_and_a_bad_one_not(upstream: HostileUps
     with serving(tmp_path, routes_file(upstream.port, "first")) as (process, path):
         path.write_bytes(routes_file(upstream.port, "second", "third"))
         process.popen.send_signal(signal.SIGHUP)
-        logged(process, f"reloaded {path}: 2 routes, 1 upstream\n")
+        logged(
+            process, f"reloaded {path}: 2 routes, 1 upstream (gone routes.first, new routes.second, new routes.third)\n"
+        )
         assert listed(process) == ["second", "third"]
         assert answered(process, "second").status == 200
         assert "no route" in told_error(answered(process, "first"), FOUR[0])

@@ -36,8 +36,7 @@ from gateway.neutral.events import Failed, Start
 from gateway.neutral.request import Request
 from gateway.relay.client_watchdog import ClientWatchdog, Patience
 from gateway.relay.sink import Sink
-from gateway.rendering import governed
-from gateway.routing import affinity
+from gateway.rendering import governed, tie
 from gateway.routing.balancing import Moment
 from gateway.routing.plan import plan
 from gateway.routing.table import Route
@@ -164,7 +163,7 @@ class Exchange:
         self.departure.patience_s = route.drain_s
         call = Call(self._dialect, request, body, size, self._stamp, self._key)
         tries = Trying(self._services, call, route, self, self.record, self._make_attempt)
-        key = affinity.key(route.balance, request, sessions)
+        key = tie(route, request, sessions)
         moment = Moment(random.random(), self._loop.time(), key, request.stream)
         await tries.run(plan(route, name, moment, self._services.states))
 

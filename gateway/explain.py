@@ -11,8 +11,7 @@ from gateway.config.setting import Setting, settings
 from gateway.dialects.base import Dialect, Inbound, Outbound
 from gateway.dialects.sealing import Sealer
 from gateway.errors import GatewayError
-from gateway.rendering import Rendering, governed
-from gateway.routing import affinity
+from gateway.rendering import Rendering, governed, tie
 from gateway.routing.balancing import Moment, reasons
 from gateway.routing.plan import candidates, plan
 from gateway.routing.state import States
@@ -106,7 +105,7 @@ def explain(config: Config, dialect: Dialect, inbound: Inbound, headers: Mapping
     names = (request.model, *request.aliases)
     route, name = Table(config).find(names, is_versioned=request.is_versioned)
     request = governed(request, route, config.server, is_strict=inbound.is_strict)
-    key = affinity.key(route.balance, request, headers)
+    key = tie(route, request, headers)
     moment = Moment(_likeliest(route), key=key, streams=request.stream)
     steps = [
         _step(Rendering(dialect, request, inbound.body, target), reason)

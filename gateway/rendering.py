@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from gateway.config import Server
 from gateway.dialects import DIALECTS, Dialect
 from gateway.dialects.base import Json, Outbound
 from gateway.dialects.report import Report
+from gateway.dialects.turns import steadied
 from gateway.neutral.request import Request, Wording
+from gateway.routing import affinity
 from gateway.routing.table import Route
 from gateway.routing.target import Target
 
@@ -22,6 +25,11 @@ def governed(request: Request, route: Route, settings: Server, *, is_strict: boo
     )
     hides = not settings.expose_reasoning
     return replace(request, is_strict=is_strict or route.is_strict, hides_reasoning=hides, wording=wording)
+
+
+def tie(route: Route, request: Request, headers: Mapping[str, str]) -> bytes:
+    """What ties a request to a target of its route, the same in all turns of a conversation; empty: nothing."""
+    return affinity.key(route.balance, steadied(request) if route.balance.prefix else request, headers)
 
 
 @dataclass(frozen=True, slots=True)

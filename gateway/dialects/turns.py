@@ -53,9 +53,16 @@ def instructions(request: Request, mid_system: MidSystem, *, keeps_billing_heade
     (pitfall 71).
     """
     texts = hoisted(request, mid_system)
-    if keeps_billing_header:
-        return [text for text in texts if text.text]
-    return [text for text in map(_without_billing, texts) if text.text]
+    return [text for text in texts if text.text] if keeps_billing_header else list(_steady(texts))
+
+
+def steadied(request: Request) -> Request:
+    """A request whose system prompt is the same in all turns of a conversation, as `instructions` has it."""
+    return replace(request, system=tuple(_steady(request.system)))
+
+
+def _steady(texts: Iterable[Text]) -> Iterator[Text]:
+    return (text for text in map(_without_billing, texts) if text.text)
 
 
 def _without_billing(text: Text) -> Text:

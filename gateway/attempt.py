@@ -143,6 +143,11 @@ class Attempt:
         return self._sequencer.dropped
 
     @property
+    def has_head(self) -> bool:
+        """Whether the upstream said anything at all."""
+        return self._answer is not None
+
+    @property
     def grammar_fault(self) -> Fault | None:
         """What our own answer got wrong, if anything."""
         return self._translated.fault if self._translated else None
@@ -217,7 +222,9 @@ class Attempt:
     def _deadlines(self) -> Deadlines:
         """A whole answer has no first token to wait for: only the whole counts."""
         limits = self._timeouts
-        return Deadlines(limits.first_token if self._request.stream else limits.total, limits.idle, limits.total)
+        if not self._request.stream:
+            return Deadlines(limits.total, limits.idle, limits.total)
+        return Deadlines(limits.first_token, limits.idle, limits.total, head=limits.headers)
 
     async def _watched(self) -> None:
         outbound, upstream = self._outbound, self._target.upstream
@@ -226,6 +233,7 @@ class Attempt:
                 upstream, outbound.path, self._content, outbound.headers, self._timeouts.connect
             ) as answer:
                 self._answer = answer
+                self._watchdog.got_head()
                 await self._take(answer)
         error = self._watchdog.error
         if self._watchdog.scope.cancelled_caught and error is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Final, Self
 
 from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, ValidationInfo, field_validator, model_validator
 from pydantic_core import CoreSchema
@@ -44,12 +44,29 @@ class WeightedTarget(Target):
     )
 
 
+_ORDER: Final = (
+    ("connect", "headers"),
+    ("connect", "first_token"),
+    ("connect", "total"),
+    ("headers", "first_token"),
+    ("headers", "total"),
+    ("first_token", "total"),
+    ("idle", "total"),
+)
+"""Which time is part of which: one that is longer than the whole would never be reached."""
+
+
 class Timeouts(Section):
     """The phases of one attempt, and of the whole request."""
 
     connect: Seconds = default("5s", "Time to connect, TLS included. A server that is up answers in far less.")
+    headers: Seconds | None = default(
+        None,
+        "Time from the call to the upstream's response head, of a stream. None: as long as first_token, since many "
+        "servers send both at once.",
+    )
     first_token: Seconds = default(
-        "60s", "Time from the request sent to the first content. Long prompts take tens of seconds to read."
+        "60s", "Time from the call to the first content of a stream. Long prompts take tens of seconds to read."
     )
     idle: Seconds = default("60s", "Time between two events with content; keep-alives don't count.")
     total: Seconds = default(
@@ -59,13 +76,9 @@ class Timeouts(Section):
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         """Only what was written is held against the order: a default never makes a short `total` wrong."""
-        for inner, outer in (
-            ("connect", "first_token"),
-            ("connect", "total"),
-            ("first_token", "total"),
-            ("idle", "total"),
-        ):
-            is_meant = inner in self.model_fields_set and (outer == "total" or outer in self.model_fields_set)
+        written = {name for name in self.model_fields_set if getattr(self, name) is not None}
+        for inner, outer in _ORDER:
+            is_meant = inner in written and (outer in written or outer == "total" or inner == "headers")
             if is_meant and getattr(self, inner) > getattr(self, outer):
                 raise flaw_at(
                     (inner,), f"longer than {outer} ({getattr(self, outer):g}s), so it would never be reached"

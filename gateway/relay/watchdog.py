@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from typing import Final
 
 import anyio
 
-from gateway.errors import TooSlow
+from gateway.errors import OutOfTime, TooSlow
+
+_FIRST_TOKEN: Final = "first token"
 
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
     """Seconds. `first_token`: from the call to the first content. `idle`: between events. `total`: the whole answer.
 
-    `after_finish`: how long usage is waited for once the model is done (mapping.md §9.1).
+    `after_finish`: how long usage is waited for once the model is done (mapping.md §9.1). `head`: from the call to the
+    response head; None where only the first content counts.
     """
 
     first_token: float
     idle: float
     total: float
     after_finish: float = 5.0
+    head: float | None = None
 
 
 class Watchdog:
@@ -30,8 +35,10 @@ class Watchdog:
         """`begun`: since when the total runs, on the loop's clock, where earlier attempts count too; None: now."""
         self._loop = asyncio.get_running_loop()
         self._deadlines = deadlines
-        self._phase, self._limit = "first token", deadlines.first_token
-        self._since = self._writing_since = self._loop.time()
+        self._phase, self._limit = _FIRST_TOKEN, deadlines.first_token
+        if deadlines.head is not None and deadlines.head < deadlines.first_token:
+            self._phase, self._limit = "response head", deadlines.head
+        self._called = self._since = self._writing_since = self._loop.time()
         self._begun = self._since if begun is None else begun
         self._is_reading = True
         self._timer: asyncio.TimerHandle | None = None
@@ -47,13 +54,18 @@ class Watchdog:
         if self._timer is not None:
             self._timer.cancel()
 
+    def got_head(self) -> None:
+        """The response head is there; the time that it took is part of that for the first content."""
+        if self._phase != _FIRST_TOKEN:
+            self._phase, self._limit = _FIRST_TOKEN, self._deadlines.first_token
+
     def wrote(self, *, is_progress: bool, is_finished: bool) -> None:
         """The client took what came: the upstream's time runs again, anew if there was progress."""
         self._is_reading = True
         self._since += self._loop.time() - self._writing_since
         if is_finished and self._phase != "end":
             self._enter("end", min(self._deadlines.idle, self._deadlines.after_finish))
-        elif is_progress and self._phase == "first token":
+        elif is_progress and self._phase == _FIRST_TOKEN:
             self._enter("next event", self._deadlines.idle)
         elif is_progress:
             self._since = self._loop.time()
@@ -86,7 +98,7 @@ class Watchdog:
     def _fire(self) -> None:
         now = self._loop.time()
         if now >= self._begun + self._deadlines.total:
-            self._expire(f"the whole answer took longer than {self._deadlines.total:g} s")
+            self._expire(f"the whole answer took longer than {self._deadlines.total:g} s", self._whose_fault())
         elif not self._is_reading:
             self._arm(min(self._limit, self._begun + self._deadlines.total - now))
         elif now >= self._since + self._limit:
@@ -94,6 +106,12 @@ class Watchdog:
         else:
             self._arm(min(self._since + self._limit, self._begun + self._deadlines.total) - now)
 
-    def _expire(self, what: str) -> None:
-        self.error = TooSlow(f"the upstream was too slow: {what}")
+    def _whose_fault(self) -> type[TooSlow]:
+        """At the end of the total: this upstream's, if most of it was spent in waiting for its first content."""
+        waited = self._loop.time() - self._called
+        is_its = self._is_reading and self._phase == _FIRST_TOKEN and waited > self._deadlines.total / 2
+        return TooSlow if is_its else OutOfTime
+
+    def _expire(self, what: str, error: type[TooSlow] = TooSlow) -> None:
+        self.error = error(f"the upstream was too slow: {what}")
         self.scope.cancel()

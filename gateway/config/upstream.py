@@ -130,6 +130,8 @@ class Upstream(Section):
 
     @model_validator(mode="after")
     def _check_matters(self) -> Self:
+        if self.health_check is not None and self.url.startswith("simulator://"):
+            raise flaw_at(("health_check",), "the built-in simulator is always there; only servers can be checked")
         if self.health_check is not None and self.breaker is None:
             raise flaw_at(("health_check",), "checks work by the breaker, which is turned off here")
         return self

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
+import anyio
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
@@ -100,6 +102,22 @@ class Upstreams:
         finally:
             await response.aclose()
 
+    async def ask(self, upstream: Upstream, path: str, timeout_s: float) -> int | None:
+        """The status of a GET of a path, from the root of the upstream's host; None where none came in time."""
+        url = httpx.URL(upstream.url).copy_with(raw_path=path.encode("ascii"))
+        fields = {"accept-encoding": "identity", "user-agent": _USER_AGENT, **_credential(upstream)}
+        timeout = {"connect": timeout_s, "read": None, "write": None, "pool": None}
+        request = httpx.Request("GET", url, headers=fields, extensions={"timeout": timeout})
+        with anyio.move_on_after(timeout_s), contextlib.suppress(UpstreamError):
+            response = await self._send(request)
+            try:
+                answer = Answer(response.status_code, response.headers, aiter(response.stream))  # type: ignore[arg-type]
+                await read_refusal(answer)  # so that the connection can be used again
+                return answer.status
+            finally:
+                await response.aclose()
+        return None
+
     async def _send(self, request: httpx.Request) -> httpx.Response:
         """The response head. A kept connection that the peer had closed in the meantime costs no attempt."""
         while True:
@@ -121,10 +139,8 @@ class Upstreams:
             "content-length": str(len(body)),
             "user-agent": _USER_AGENT,
             **headers,
+            **_credential(upstream),
         }
-        if upstream.key is not None and upstream.auth in _CREDENTIALS:
-            name, form = _CREDENTIALS[upstream.auth]
-            fields[name] = form.format(upstream.key.get_secret_value())
         timeout = {"connect": connect_s, "read": None, "write": None, "pool": None}
         return httpx.Request(
             "POST",
@@ -134,6 +150,14 @@ class Upstreams:
             stream=_Pieces(body) if len(body) > _PIECE else None,
             extensions={"timeout": timeout},
         )
+
+
+def _credential(upstream: Upstream) -> dict[str, str]:
+    """The header that calls this upstream with our key, if it has one."""
+    if upstream.key is None or upstream.auth not in _CREDENTIALS:
+        return {}
+    name, form = _CREDENTIALS[upstream.auth]
+    return {name: form.format(upstream.key.get_secret_value())}
 
 
 def scrub(upstream: Upstream, error: GatewayError) -> GatewayError:

@@ -1,0 +1,53 @@
+"""How tries and health checks went, told to the breakers; and to the operator, when that opened or closed one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from typing import Final
+
+from gateway.config import HealthCheck
+from gateway.errors import GatewayError
+from gateway.routing.breaker import State
+from gateway.routing.state import States
+from gateway.routing.target import Target
+from gateway.routing.trial import Trial
+
+logger: Final = logging.getLogger("triglot.upstreams")
+
+
+class Judge:
+    """Sits over one try of one target, from when it is sent. It must always be told that the try `ended`."""
+
+    def __init__(self, states: States, target: Target) -> None:
+        self._state = states.target(target)
+        self._name = "/".join(target.key)
+        self._now = asyncio.get_running_loop().time
+        self._trial = Trial(self._state, target.upstream.breaker, self._now())
+
+    def answered(self) -> None:
+        """The first content came, or a whole answer; told again, it changes nothing."""
+        self._tell(self._trial.answered(self._now()), None)
+
+    def ended(self, error: BaseException | None) -> None:
+        """It is over, by an error or without one."""
+        self._tell(self._trial.ended(error, self._now(), random.random()), error)
+
+    def _tell(self, became: State | None, error: BaseException | None) -> None:
+        if became is State.OPEN:
+            why = error.kind if isinstance(error, GatewayError) else "failures"
+            alone_s = self._state.breaker.until - self._now()
+            logger.warning("target %s is left alone for %.1f s, the last error was: %s", self._name, alone_s, why)
+        elif became is State.CLOSED:
+            logger.info("target %s is in use again", self._name)
+
+
+def health_checked(states: States, name: str, settings: HealthCheck, *, is_fine: bool) -> None:
+    """What a health check of an upstream found."""
+    now = asyncio.get_running_loop().time()
+    is_healthy = states.checked(name, settings, now, is_fine=is_fine)
+    if is_healthy is False:
+        logger.warning("upstream %s is left alone: %d health checks in a row failed", name, settings.unhealthy)
+    elif is_healthy:
+        logger.info("upstream %s is healthy again", name)

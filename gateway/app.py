@@ -13,17 +13,19 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.aside import Aside
 from gateway.attempt import InForce, Services
-from gateway.config import Config
+from gateway.config import Config, HealthCheck
 from gateway.counting import Count
 from gateway.dialects import DIALECTS
 from gateway.dialects.base import Dialect, Path
 from gateway.dialects.sealing import Sealer
 from gateway.endpoint import Endpoint, shutting_down
 from gateway.fixed import ByMethod, Fixed, Models, NotServed, Ready, readable, refuse, tell, unknown_path
+from gateway.judging import health_checked
 from gateway.routing.table import Table
 from gateway.running import Running
 from gateway.simulator.app import SimulatorTransport
 from gateway.upstreams.client import Upstreams
+from gateway.upstreams.health import HealthChecks
 
 __all__ = ["Gateway", "build", "refuse"]
 
@@ -38,6 +40,7 @@ class Gateway:
         upstreams = Upstreams({"simulator://": SimulatorTransport()})
         services = Services(config.server, Table(config), upstreams, Sealer(config.server.sealing), Aside())
         self._in_force = InForce(services)
+        self._checks = HealthChecks(upstreams, self._note_check)
         routes = [*_operator_routes(self._in_force.running), *_client_routes(self._in_force)]
         otherwise = UntilDrained(self._in_force.running, unknown_path)
         self._router = Router(routes, default=otherwise, lifespan=self._lifespan, redirect_slashes=False)
@@ -47,8 +50,10 @@ class Gateway:
 
     @asynccontextmanager
     async def _lifespan(self, app: Any) -> AsyncIterator[None]:
+        await self._checks.watch(self._config.upstreams)
         beside = [asyncio.ensure_future(run()) for run in self.beside]
         yield
+        await self._checks.aclose()
         for task in beside:
             task.cancel()
         if beside:
@@ -73,6 +78,10 @@ class Gateway:
             states=before.states.kept(same),
         )
         self._config = config
+        await self._checks.watch(config.upstreams)
+
+    def _note_check(self, name: str, settings: HealthCheck, is_fine: bool) -> None:
+        health_checked(self._in_force.services.states, name, settings, is_fine=is_fine)
 
     def drain(self) -> None:
         """From here on it isn't ready, and takes nothing new."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from typing import Final
+from typing import Final, Self
 
 from gateway.config import HealthCheck
 from gateway.errors import GatewayError
@@ -13,26 +13,37 @@ from gateway.routing.breaker import State
 from gateway.routing.state import States
 from gateway.routing.target import Target
 from gateway.routing.trial import Trial
+from gateway.telemetry.timeline import Timeline
 
 logger: Final = logging.getLogger("triglot.upstreams")
 
 
 class Judge:
-    """Sits over one try of one target, from when it is sent. It must always be told that the try `ended`."""
+    """Sits over one try of one target, from when it is sent to when it is over, whichever way."""
 
-    def __init__(self, states: States, target: Target) -> None:
+    def __init__(self, states: States, target: Target, timeline: Timeline) -> None:
         self._state = states.target(target)
         self._name = "/".join(target.key)
         self._now = asyncio.get_running_loop().time
         self._trial = Trial(self._state, target.upstream.breaker, self._now())
+        self._broken: GatewayError | None = None
+        timeline.on_first_content.append(self._answered)
 
-    def answered(self) -> None:
-        """The first content came, or a whole answer; told again, it changes nothing."""
-        self._tell(self._trial.answered(self._now()), None)
+    def __enter__(self) -> Self:
+        return self
 
-    def ended(self, error: BaseException | None) -> None:
-        """It is over, by an error or without one."""
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        error = error or self._broken
         self._tell(self._trial.ended(error, self._now(), random.random()), error)
+
+    def settle(self, error: GatewayError | None, *, has_head: bool) -> None:
+        """It ended without raising: `error` broke it when the client had its head. `has_head`: the upstream's came."""
+        self._broken = error
+        if error is None and has_head:
+            self._answered(self._now())
+
+    def _answered(self, now: float) -> None:
+        self._tell(self._trial.answered(now), None)
 
     def _tell(self, became: State | None, error: BaseException | None) -> None:
         if became is State.OPEN:

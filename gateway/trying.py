@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from gateway.attempt import Attempt, Call, Client, Services
 from gateway.errors import ClientError, GatewayError, NoRoom, UpstreamError
+from gateway.judging import Judge
 from gateway.routing.budget import Budget
 from gateway.routing.course import Course, Try
 from gateway.routing.table import Route
@@ -45,13 +46,27 @@ class Trying:
             error = await self._failure_of(following)
             if error is None:
                 return
-            following = course.after(following.target, error, self._loop.time(), random.random())
+            following = await self._after(course, following, error)
         assert course.told is not None
         raise course.told
 
     def _course(self, targets: Sequence[Target]) -> Course:
-        retries, total = self._route.retries, self._route.timeouts.total
-        return Course(targets, retries, self._client.timeline.begun + total, self._afford)
+        """Those that may not be called now come last: they may be until it is their turn."""
+        retries, deadline = self._route.retries, self._client.timeline.begun + self._route.timeouts.total
+        states = self._services.states
+        admitted = states.admit(targets, self._loop.time())
+        ordered = dict.fromkeys((*admitted, *targets))
+        return Course(list(ordered), retries, deadline, self._afford, lambda *of: of[0] in states.admit(targets, of[1]))
+
+    async def _after(self, course: Course, failed: Try, error: GatewayError) -> Try | None:
+        """The next try, when its time has come, if its target may be called then."""
+        while True:
+            following = course.after(failed.target, error, self._loop.time(), random.random())
+            if following is None or not following.delay_s:
+                return following
+            await asyncio.sleep(following.delay_s)
+            if course.admits(following.target, self._loop.time()):
+                return following
 
     def _afford(self, target: Target, now: float) -> bool:
         return self._budget(target).spend(now)
@@ -63,7 +78,6 @@ class Trying:
 
     async def _failure_of(self, planned: Try) -> GatewayError | None:
         """What failed before the client was sent anything; None where it got an answer, whatever became of that."""
-        await asyncio.sleep(planned.delay_s)
         tried, begun = self._book(planned), self._loop.time()
         try:
             await self._try(planned.target)
@@ -107,7 +121,7 @@ class Trying:
         wait = self._services.states.target(target).wait(streams=self._call.request.stream)
         now = asyncio.get_running_loop().time
         timeline, called = self._client.timeline, now()
-        timeline.on_first_content = lambda came: wait.answered(came - called, came)
+        timeline.on_first_content.append(lambda came: wait.answered(came - called, came))
         try:
             yield
         except UpstreamError as error:
@@ -121,7 +135,9 @@ class Trying:
         record.upstream, record.upstream_dialect = target.name, target.upstream.dialect
         attempt = self._make_attempt(self._services, self._call, target, self._route.timeouts, self._client)
         try:
-            await attempt.run()
+            with Judge(self._services.states, target, self._client.timeline) as judge:
+                await attempt.run()
+                judge.settle(attempt.error, has_head=attempt.has_head)
         finally:
             record.queue_ms = round(attempt.queued_s * 1000, 1) or None
             record.dropped_fragments = attempt.dropped_fragments or None

@@ -133,16 +133,23 @@ class Course:
     """One request's tries. `told` is what the client hears if none of them answers."""
 
     def __init__(
-        self, targets: Sequence[Target], retries: Retries, deadline: float, afford: Callable[[Target, float], bool]
+        self,
+        targets: Sequence[Target],
+        retries: Retries,
+        deadline: float,
+        afford: Callable[[Target, float], bool],
+        admits: Callable[[Target, float], bool] = lambda target, moment: True,
     ) -> None:
         """`deadline`: until when the answer must be there. `afford`: takes a call beyond the first one, at a moment,
-        out of the budget of a target's upstream; False where there is none left.
+        out of the budget of a target's upstream; False where there is none left. `admits`: whether a target may be
+        called at a moment; the first one always may.
         """
         self.told: GatewayError | None = None
         self._places = [_Place(target) for target in targets]
         self._retries = retries
         self._deadline = deadline
         self._afford = afford
+        self.admits = admits
         self._left = retries.attempts or max(LEAST_TRIES, len(targets))
         self._too_small: int | None = None
         """The largest context that was too small for this request, 0 for one that isn't known; None: there was none."""
@@ -173,13 +180,13 @@ class Course:
     # -- where the next try may go; None where it may not ------------------------------------------------------------
 
     def _same(self, failure: _Failure) -> Try | None:
-        fresh = sum(self._is_fresh(place) for place in self._places)
+        fresh = sum(self._is_fresh(place, failure.now) for place in self._places)
         if failure.error.retry_after_s is not None or self._left <= fresh:
             return None
         return self._again(failure.place, self._backoff(failure), failure.now)
 
     def _next(self, failure: _Failure) -> Try | None:
-        fresh = next((place for place in self._places if self._is_fresh(place)), None)
+        fresh = next((place for place in self._places if self._is_fresh(place, failure.now)), None)
         return self._begun(fresh) if fresh is not None and failure.now < self._deadline else None
 
     def _later(self, failure: _Failure) -> Try | None:
@@ -193,8 +200,9 @@ class Course:
     # -- their parts -------------------------------------------------------------------------------------------------
 
     def _again(self, place: _Place, delay_s: float, now: float) -> Try | None:
-        may = self._may_again(place) and now + delay_s < self._deadline and self._afford(place.target, now)
-        return self._begun(place, delay_s) if may else None
+        moment = now + delay_s
+        may = self._may_again(place) and moment < self._deadline and self.admits(place.target, moment)
+        return self._begun(place, delay_s) if may and self._afford(place.target, now) else None
 
     def _begun(self, place: _Place, delay_s: float = 0.0) -> Try:
         place.tries += 1
@@ -206,8 +214,8 @@ class Course:
         limit = self._retries.backoff * 2.0 ** (failure.place.tries - 1)
         return failure.chance * min(limit, self._retries.max_backoff)
 
-    def _is_fresh(self, place: _Place) -> bool:
-        return not place.tries and self._holds(place)
+    def _is_fresh(self, place: _Place, now: float) -> bool:
+        return not place.tries and self._holds(place) and self.admits(place.target, now)
 
     def _may_again(self, place: _Place) -> bool:
         return 0 < place.tries <= self._retries.same_target and not place.is_over and self._holds(place)

@@ -21,7 +21,7 @@ class Timeline:
         self.content_events = 0
         self.usage = Usage()
         self.finish: Finish | None = None
-        self.on_first_content: Callable[[float], None] | None = None
+        self.on_first_content: list[Callable[[float], None]] = []
         """Told once when the first content came."""
 
     def note(self, events: Iterable[Event], now: float) -> None:
@@ -42,8 +42,8 @@ class Timeline:
             self.last_content = now
             if self.first_content is None:
                 self.first_content = now
-                if self.on_first_content is not None:
-                    self.on_first_content(now)
+                for tell in self.on_first_content:
+                    tell(now)
 
     @property
     def ttft_s(self) -> float | None:

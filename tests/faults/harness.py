@@ -45,7 +45,9 @@ def settings(port: int, *, server: dict[str, Any] | None = None, timeouts: dict[
         "responses": f"http://127.0.0.1:{port}/v1",
         "truss": f"http://127.0.0.1:{port}/predict",
     }
-    upstreams: dict[str, Any] = {name: {"dialect": name, "url": url, "key": KEY} for name, url in urls.items()}
+    upstreams: dict[str, Any] = {
+        name: {"dialect": name, "url": url, "key": KEY, "breaker": False} for name, url in urls.items()
+    }
     quick = timeouts or {"first_token": "250ms", "idle": "250ms", "total": "20s"}
     routes: dict[str, Any] = {}
     for name in urls:
@@ -74,11 +76,12 @@ def configuration(port: int, **limits: Any) -> Config:
 
 @dataclass
 class Gateway:
-    """A running gateway. `lines` are its access log, one dictionary a request."""
+    """A running gateway. `lines` are its access log, one dictionary a request, `news` what it says of upstreams."""
 
     port: int = 0
     lines: list[dict[str, Any]] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    news: list[str] = field(default_factory=list)
     loop: asyncio.AbstractEventLoop | None = None
     running: int = 0
 
@@ -108,6 +111,8 @@ class _Collector(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if record.name == "triglot.access":
             self._gateway.lines.append(orjson.loads(record.getMessage()))
+        elif record.name == "triglot.upstreams":
+            self._gateway.news.append(record.getMessage())
         elif record.levelno >= logging.WARNING:
             self._gateway.failures.append(f"{record.getMessage()} {record.exc_info}")
 

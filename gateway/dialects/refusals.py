@@ -25,6 +25,14 @@ _CONTEXT_LENGTH: Final = re.compile(
     re.IGNORECASE,
 )
 _DATE: Final = re.compile(r"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT")
+FLAGGED: Final = "content_filter"
+"""The code of a prompt, or an answer, that a filter of content objects to."""
+FLAGGED_KINDS: Final[Mapping[str, Kind]] = {
+    FLAGGED: Kind.INVALID_REQUEST,
+    "content_policy_violation": Kind.INVALID_REQUEST,
+}
+_WITHOUT_STATUS: Final[Mapping[str, Kind]] = {"invalid_request_error": Kind.INVALID_REQUEST}
+"""Types that say more than no status does, and less than any: they come with 401 and 404 too."""
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
@@ -61,7 +69,7 @@ def from_json(value: Any) -> Refusal:
     elif isinstance(inner, str) and inner:
         return Refusal(_clean(inner), code=_word(value.get("code")))
     message = value.get("message") or _detail(value.get("detail"))
-    return Refusal(_clean(str(message or "")), _word(value.get("type")), _word(value.get("code")))
+    return Refusal(_clean(str(message or "")), _word(value.get("type")), _code(value))
 
 
 def is_error(body: Mapping[str, Any]) -> bool:
@@ -82,6 +90,7 @@ def kind_of(status: int, refusal: Refusal, words: Mapping[str, Kind]) -> Kind:
 def kind_in_answer(refusal: Refusal, words: Mapping[str, Kind]) -> Kind:
     """As `kind_of`, for an error in a stream or under status 200: its status may be its code, or it has none."""
     status = int(refusal.code) if refusal.code.isdecimal() and len(refusal.code) == 3 else None
+    words = words if status else {**_WITHOUT_STATUS, **words}
     kind = kind_of(status or 500, refusal, words)
     is_vague = status is None and kind in (Kind.INVALID_REQUEST, Kind.UPSTREAM)
     return Kind.CONTEXT_LENGTH if is_vague and _CONTEXT_LENGTH.search(refusal.message) else kind
@@ -108,6 +117,14 @@ def _detail(detail: Any) -> str:
     if isinstance(detail, list):
         return "; ".join(str(item.get("msg", "")) for item in detail if isinstance(item, dict))
     return detail if isinstance(detail, str) else ""
+
+
+def _code(value: Mapping[str, Any]) -> str:
+    """OpenRouter gives a status for its code, and says in `metadata` that its moderation flagged the prompt."""
+    metadata = value.get("metadata")
+    if isinstance(metadata, dict) and "flagged_input" in metadata:
+        return FLAGGED
+    return _word(value.get("code"))
 
 
 def _word(value: Any) -> str:

@@ -7,6 +7,7 @@ import pytest
 
 from gateway.dialects import DIALECTS
 from gateway.errors import BadRequest, GatewayError, Kind, Overloaded, Refused, TooSlow, UpstreamError
+from gateway.neutral.events import Failed
 from tests.dialects.wire_grammar import check_anthropic, check_openai
 
 SHAPES: list[tuple[bytes, str]] = [
@@ -266,3 +267,30 @@ def test_an_error_frame_is_one_frame_of_its_dialect(kind: Kind) -> None:
 def test_a_status_of_its_own_wins() -> None:
     error = BadRequest("too much", status=431)
     assert {dialect.dump_error(error, "")[0] for dialect in DIALECTS.values()} == {431}
+
+
+FLAGGED = [
+    (400, {"message": "why", "code": "content_filter"}),
+    (400, {"message": "why", "type": "invalid_request_error", "code": "content_policy_violation"}),
+    (403, {"message": "why", "code": 403, "metadata": {"reasons": ["violence"], "flagged_input": "…"}}),
+]
+
+
+@pytest.mark.parametrize("name", ["openai", "responses"])
+@pytest.mark.parametrize(("status", "error"), FLAGGED)
+def test_what_a_filter_objects_to_is_the_requests_fault(name: str, status: int, error: dict[str, object]) -> None:
+    """Not the upstream's, and not our credential's, so that no other client is the worse for it."""
+    assert isinstance(DIALECTS[name].load_error(status, orjson.dumps({"error": error}), {}), Refused)
+
+
+@pytest.mark.parametrize("name", ["openai", "responses"])
+@pytest.mark.parametrize(
+    "error",
+    [{"message": "why", "code": "content_filter"}, {"message": "why", "type": "invalid_request_error", "code": None}],
+)
+def test_the_requests_fault_is_known_without_a_status_too(name: str, error: dict[str, object]) -> None:
+    dialect = DIALECTS[name]
+    decoder = dialect.decoder(dialect.options(), 1 << 20)
+    data = b"data: %s\n\n" % orjson.dumps({"type": "error", "error": error})
+    failed = next(piece for piece in decoder.feed(data) if isinstance(piece, Failed))
+    assert isinstance(failed.error, Refused)

@@ -30,6 +30,7 @@ _ERRORS: Final[Mapping[Kind, tuple[int, str, str | None]]] = {
     Kind.INTERNAL: (500, "server_error", None),
 }
 _DECODED_CODES: Final[Mapping[str, Kind]] = {
+    **refusals.FLAGGED_KINDS,
     "context_length_exceeded": Kind.CONTEXT_LENGTH,
     "invalid_api_key": Kind.AUTH,
     "insufficient_quota": Kind.BILLING,

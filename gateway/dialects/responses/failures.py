@@ -18,6 +18,7 @@ _STREAM_CODES: Final[Mapping[Kind, str]] = {
 }
 """`errors.json`, responses_stream_code; `server_error` is what the others are called."""
 _DECODED_CODES: Final[Mapping[str, Kind]] = {
+    **refusals.FLAGGED_KINDS,
     "context_length_exceeded": Kind.CONTEXT_LENGTH,
     "invalid_api_key": Kind.AUTH,
     "insufficient_quota": Kind.BILLING,

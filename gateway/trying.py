@@ -53,10 +53,13 @@ class Trying:
     def _course(self, targets: Sequence[Target]) -> Course:
         """Those that may not be called now come last: they may be until it is their turn."""
         retries, deadline = self._route.retries, self._client.timeline.begun + self._route.timeouts.total
-        states = self._services.states
-        admitted = states.admit(targets, self._loop.time())
-        ordered = dict.fromkeys((*admitted, *targets))
-        return Course(list(ordered), retries, deadline, self._afford, lambda *of: of[0] in states.admit(targets, of[1]))
+
+        def admits(target: Target, moment: float) -> bool:
+            return target in self._services.states.admit(targets, moment)
+
+        admitted = self._services.states.admit(targets, self._loop.time())
+        others = [target for target in targets if target not in admitted]
+        return Course([*admitted, *others], retries, deadline, self._afford, admits)
 
     async def _after(self, course: Course, failed: Try, error: GatewayError) -> Try | None:
         """The next try, when its time has come, if its target may be called then."""

@@ -43,6 +43,8 @@ def routed() -> Iterator[World]:
             **{fault: upstream(ports, "anthropic", faulty(fault)) for fault in (*FAILING, "cut@3", "status@400")},
         }
         fallbacks = ({"upstream": "good"}, {"upstream": "good-raw"})
+        for settings in upstreams.values():  # which are to fail for every test anew
+            settings["breaker"] = False
         routes: dict[str, Any] = {
             "default": "good",
             "demo": "good",

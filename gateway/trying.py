@@ -53,13 +53,10 @@ class Trying:
     def _course(self, targets: Sequence[Target]) -> Course:
         """Those that may not be called now come last: they may be until it is their turn."""
         retries, deadline = self._route.retries, self._client.timeline.begun + self._route.timeouts.total
-
-        def admits(target: Target, moment: float) -> bool:
-            return target in self._services.states.admit(targets, moment)
-
-        admitted = self._services.states.admit(targets, self._loop.time())
+        admit = self._services.states.admit
+        admitted = admit(targets, self._loop.time())
         others = [target for target in targets if target not in admitted]
-        return Course([*admitted, *others], retries, deadline, self._afford, admits)
+        return Course([*admitted, *others], retries, deadline, self._afford, admit)
 
     async def _after(self, course: Course, failed: Try, error: GatewayError) -> Try | None:
         """The next try, when its time has come, if its target may be called then."""
@@ -68,7 +65,7 @@ class Trying:
             if following is None or not following.delay_s:
                 return following
             await asyncio.sleep(following.delay_s)
-            if course.admits(following.target, self._loop.time()):
+            if course.may(following.target, self._loop.time()):
                 return following
 
     def _afford(self, target: Target, now: float) -> bool:

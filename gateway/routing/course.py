@@ -138,18 +138,18 @@ class Course:
         retries: Retries,
         deadline: float,
         afford: Callable[[Target, float], bool],
-        admits: Callable[[Target, float], bool] = lambda target, moment: True,
+        admit: Callable[[Sequence[Target], float], Sequence[Target]] = lambda targets, moment: targets,
     ) -> None:
         """`deadline`: until when the answer must be there. `afford`: takes a call beyond the first one, at a moment,
-        out of the budget of a target's upstream; False where there is none left. `admits`: whether a target may be
-        called at a moment; the first one always may.
+        out of the budget of a target's upstream; False where there is none left. `admit`: those of some targets that
+        may be called at a moment, in the order to call them; never none of them.
         """
         self.told: GatewayError | None = None
         self._places = [_Place(target) for target in targets]
         self._retries = retries
         self._deadline = deadline
         self._afford = afford
-        self.admits = admits
+        self._admit = admit
         self._left = retries.attempts or max(LEAST_TRIES, len(targets))
         self._too_small: int | None = None
         """The largest context that was too small for this request, 0 for one that isn't known; None: there was none."""
@@ -160,7 +160,7 @@ class Course:
 
     def after(self, failed: Target, error: GatewayError, now: float, chance: float) -> Try | None:
         """The next try after one that failed before the client was sent anything, or None. `chance` is in [0, 1)."""
-        place = next(place for place in self._places if place.target == failed)
+        place = self._place_of(failed)
         self._note(place, error, now)
         failure = _Failure(place, error, now, chance)
         looks = (_LOOKS[move](self, failure) for move in MOVES[remedy_of(error)] if self._left)
@@ -177,17 +177,22 @@ class Course:
         place.ready_at = now + wait if wait is not None and wait <= self._retries.max_retry_after else _NEVER
         place.is_over = error.headers.get(_SHOULD_RETRY, "").lower() == "false"
 
+    def may(self, target: Target, moment: float) -> bool:
+        """Whether a target may be called again at a moment: one that is left alone only if no other is left to try."""
+        return target in self._admit([target, *self._fresh()], moment)
+
     # -- where the next try may go; None where it may not ------------------------------------------------------------
 
     def _same(self, failure: _Failure) -> Try | None:
-        fresh = sum(self._is_fresh(place, failure.now) for place in self._places)
+        fresh = len(self._admit(self._fresh(), failure.now))
         if failure.error.retry_after_s is not None or self._left <= fresh:
             return None
         return self._again(failure.place, self._backoff(failure), failure.now)
 
     def _next(self, failure: _Failure) -> Try | None:
-        fresh = next((place for place in self._places if self._is_fresh(place, failure.now)), None)
-        return self._begun(fresh) if fresh is not None and failure.now < self._deadline else None
+        if failure.now >= self._deadline or not (fresh := self._fresh()):
+            return None
+        return self._begun(self._place_of(self._admit(fresh, failure.now)[0]))
 
     def _later(self, failure: _Failure) -> Try | None:
         """Not sooner than it said, and spread: all who were told the same come back."""
@@ -200,8 +205,7 @@ class Course:
     # -- their parts -------------------------------------------------------------------------------------------------
 
     def _again(self, place: _Place, delay_s: float, now: float) -> Try | None:
-        moment = now + delay_s
-        may = self._may_again(place) and moment < self._deadline and self.admits(place.target, moment)
+        may = self._may_again(place) and now + delay_s < self._deadline and self.may(place.target, now + delay_s)
         return self._begun(place, delay_s) if may and self._afford(place.target, now) else None
 
     def _begun(self, place: _Place, delay_s: float = 0.0) -> Try:
@@ -214,8 +218,11 @@ class Course:
         limit = self._retries.backoff * 2.0 ** (failure.place.tries - 1)
         return failure.chance * min(limit, self._retries.max_backoff)
 
-    def _is_fresh(self, place: _Place, now: float) -> bool:
-        return not place.tries and self._holds(place) and self.admits(place.target, now)
+    def _place_of(self, target: Target) -> _Place:
+        return next(place for place in self._places if place.target == target)
+
+    def _fresh(self) -> list[Target]:
+        return [place.target for place in self._places if not place.tries and self._holds(place)]
 
     def _may_again(self, place: _Place) -> bool:
         return 0 < place.tries <= self._retries.same_target and not place.is_over and self._holds(place)

@@ -118,7 +118,9 @@ def test_a_small_file_has_all_the_defaults() -> None:
     assert (server.max_event, server.max_answer) == (8 * 1024**2, 32 * 1024**2)
     assert (server.drain, server.first_byte_hold, server.keep_alive) == (30, 10, 15)
     assert config(SMALL).routes["demo"].slow_client.stall == 60
-    assert config(SMALL).routes["demo"].timeouts == Timeouts(connect=5, first_token=60, idle=60, total=600)
+    assert config(SMALL).routes["demo"].timeouts == Timeouts(
+        connect=5, headers=None, first_token=60, idle=60, total=600
+    )
 
 
 def test_sections_may_be_left_empty() -> None:
@@ -388,6 +390,22 @@ def test_a_wrong_upstream_setting_is_named(settings: str, message: str) -> None:
             ".timeouts.first_token: longer than total (600s), so it would never be reached",
         ),
         (
+            "{targets: [{upstream: a}], timeouts: {headers: 90s}}",
+            ".timeouts.headers: longer than first_token (60s), so it would never be reached",
+        ),
+        (
+            "{targets: [{upstream: a}], timeouts: {headers: 20s, first_token: 10s}}",
+            ".timeouts.headers: longer than first_token (10s), so it would never be reached",
+        ),
+        (
+            "{targets: [{upstream: a}], timeouts: {headers: 20s, total: 10s}}",
+            ".timeouts.headers: longer than total (10s), so it would never be reached",
+        ),
+        (
+            "{targets: [{upstream: a}], timeouts: {connect: 3s, headers: 2s}}",
+            ".timeouts.connect: longer than headers (2s), so it would never be reached",
+        ),
+        (
             "{targets: [{upstream: a}], timeouts: {connect: 3s, first_token: 2s}}",
             ".timeouts.connect: longer than first_token (2s), so it would never be reached",
         ),
@@ -622,7 +640,7 @@ def test_the_summary_is_plain_and_without_keys() -> None:
         ],
         "fallback": [{"upstream": "haiku", "model": None, "context": None}],
         "balance": "weighted",
-        "timeouts": {"connect": 0.25, "first_token": 30.0, "idle": 60.0, "total": 3600.0},
+        "timeouts": {"connect": 0.25, "headers": None, "first_token": 30.0, "idle": 60.0, "total": 3600.0},
         "retries": {
             "attempts": None,
             "same_target": 1,

@@ -410,3 +410,56 @@ def test_a_context_that_was_too_small_is_never_followed_by_one_that_is_not_large
             too_small = max(too_small or 0, step.target.context or 0)
         step = one.after(step.target, error, 0.0, 0.0)
     assert step is None
+
+
+# -- targets that are left alone ---------------------------------------------------------------------------------------
+
+
+def guarded(*targets: Target, open_until: dict[str, float], **retries: Any) -> Course:
+    """A course on which some targets may not be called until a moment, if there is any other."""
+
+    def admit(some: Sequence[Target], moment: float) -> Sequence[Target]:
+        return [target for target in some if moment >= open_until.get(target.name, 0.0)] or some
+
+    return Course(targets, Retries.model_validate(retries), FOREVER, always, admit)
+
+
+def test_the_next_target_is_one_that_may_be_called() -> None:
+    found = after_first(guarded(A, B, C, open_until={"b": 9.0}), LATE)
+    assert found is not None
+    assert found.target == C
+
+
+def test_the_same_target_is_not_tried_again_when_it_is_to_be_left_alone() -> None:
+    found = after_first(guarded(A, B, open_until={"a": 9.0}), LOST)
+    assert found is not None
+    assert found.target == B
+
+
+def test_the_same_target_is_tried_again_where_all_others_are_to_be_left_alone() -> None:
+    found = after_first(guarded(A, B, open_until={"b": 9.0}), LOST)
+    assert found is not None
+    assert found.target == A
+
+
+@pytest.mark.parametrize("error", [CANT, LATE, BUSY_99], ids=lambda error: str(error.kind))
+def test_a_target_that_is_to_be_left_alone_is_tried_when_it_is_the_last_hope(error: GatewayError) -> None:
+    """What the other can't carry, or has failed in, must not fail for want of somebody to ask."""
+    found = after_first(guarded(A, B, open_until={"b": 9.0}), error)
+    assert found is not None
+    assert found.target == B
+
+
+def test_the_only_target_is_tried_again_although_it_is_to_be_left_alone() -> None:
+    found = after_first(guarded(A, open_until={"a": 9.0}), LOST)
+    assert found is not None
+    assert found.target == A
+
+
+def test_one_that_was_taken_out_of_use_during_a_wait_may_not_be_called_any_more() -> None:
+    open_until = {"a": 0.0}
+    one = guarded(A, B, open_until=open_until)
+    one.first()
+    assert one.may(A, 1.0)
+    open_until["a"] = 9.0
+    assert not one.may(A, 1.0)

@@ -14,11 +14,11 @@ from enum import Enum, auto
 from typing import Final
 
 from gateway.errors import GatewayError
-from gateway.neutral.events import CONTENT, End, Event, Failed, Start
+from gateway.neutral.events import CONTENT, End, Event, Failed, Ping, Start
 
 MAX_HELD: Final = 1024 * 1024
-"""Bytes held before the commit point, which is passed beyond. Far more than an answer's preamble, even one that repeats
-its request; an upstream that sends nothing but signs of life must not fill our memory."""
+"""Bytes held before the commit point. Far more than an answer's preamble, even one that repeats its request. Beyond,
+signs of life are thrown away, since they commit to nothing and must not fill our memory; what says more is relayed."""
 
 
 class State(Enum):
@@ -131,6 +131,8 @@ class Relay:
         if self._start is None:
             self._start = next((event for event in events if isinstance(event, Start)), None)
         if what is Input.LIFECYCLE and len(self._held) + len(data) > MAX_HELD:
+            if all(type(event) is Ping for event in events):
+                return []
             what = Input.CONTENT
         return self._step(what, data, is_told=is_told)
 

@@ -154,16 +154,33 @@ def test_a_failure_the_wire_has_no_word_for_cuts_the_connection() -> None:
 
 
 def test_what_is_held_has_a_bound() -> None:
-    """An upstream that sends nothing but signs of life is relayed instead of kept."""
-    relay, ping = Relay(), b": ping\n\n" * 1000
+    """A preamble without end is relayed instead of kept."""
+    relay, frame = Relay(), b"data: {}\n\n" * 1000
     actions: list[Action] = []
     fed = 0
     while not actions:
-        actions = relay.take([START], ping)
-        fed += len(ping)
-    assert MAX_HELD < fed <= MAX_HELD + len(ping)
-    assert actions == [Commit(START), Send(ping * (fed // len(ping)))]
+        actions = relay.take([START], frame)
+        fed += len(frame)
+    assert MAX_HELD < fed <= MAX_HELD + len(frame)
+    assert actions == [Commit(START), Send(frame * (fed // len(frame)))]
     assert relay.state is State.STREAMING
+
+
+@pytest.mark.parametrize("events", [[], [Ping()], [Ping(), Ping()]])
+def test_signs_of_life_commit_to_nothing_however_many_there_are(events: list[Event]) -> None:
+    """Those beyond the bound are thrown away; another target may still answer."""
+    relay, ping = Relay(), b": ping\n\n" * 1000
+    for _ in range(2 * MAX_HELD // len(ping)):
+        assert relay.take(events, ping) == []
+    assert relay.state is State.WAITING
+    commit, send = relay.take([START, *TEXT], b"text")
+    assert commit == Commit(START)
+    assert isinstance(send, Send)
+    assert MAX_HELD - len(ping) <= len(send.data) <= MAX_HELD + len(b"text")
+    failing = Relay()
+    for _ in range(2 * MAX_HELD // len(ping)):
+        failing.take(events, ping)
+    assert failing.take(FAILED, b"") == [GiveUp(CUT)]
 
 
 def test_an_end_without_content_is_a_whole_answer() -> None:

@@ -179,7 +179,7 @@ def gateway_process(folder: Path, routes: bytes, port: int, *options: str) -> It
     command = [sys.executable, "-m", "gateway", "serve", "--config", str(path), "--port", str(port), *options]
     with (folder / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         try:
-            until(lambda: _is_open(port) or process.poll() is not None, "the gateway listens", 20)
+            until(lambda: is_open(port) or process.poll() is not None, "the gateway listens", 20)
             assert process.poll() is None, (folder / "log").read_text()
             yield Process(process, port, folder / "log")
         finally:
@@ -190,7 +190,8 @@ def gateway_process(folder: Path, routes: bytes, port: int, *options: str) -> It
                 process.kill()
 
 
-def _is_open(port: int) -> bool:
+def is_open(port: int) -> bool:
+    """Whether somebody listens there."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 

@@ -130,6 +130,7 @@ class Connection(HttpToolsProtocol):
         self.url = b""
         self.unclaimed = 0  # bytes since the last piece of body or end of a request
         self.grown = 0  # bytes of body since it last won more time
+        self.reading: _Flow  # is `flow`, by the name of what we add to it
         self.unsent = 0  # bytes of the answer that the client had not taken when we last looked
 
     # Time
@@ -137,7 +138,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock."""
         super().connection_made(transport)
-        self.flow = _Flow(transport, self._resumed)
+        self.flow = self.reading = _Flow(transport, self._resumed)
         transport.set_write_buffer_limits(UNSENT)
         self._enter(Phase.FRESH)
 
@@ -148,7 +149,15 @@ class Connection(HttpToolsProtocol):
             self.timer.cancel()
         if self.running is not None and not self.running.response_complete:
             self._disconnect(self.running)
+        self._let_go()
         self.draining.news.set()
+
+    def _let_go(self) -> None:
+        """Of the requests, which refer to us and would wait for the garbage collector together with us."""
+        self.reading.let_go()
+        self.pipeline.clear()
+        self.running = None
+        self.cycle = self.scope = None  # type: ignore[assignment]  # as uvicorn has them before the first request
 
     def _enter(self, phase: Phase) -> None:
         self.phase = phase
@@ -383,3 +392,11 @@ class _Flow(FlowControl):
         if self.read_paused:
             super().resume_reading()
             self._on_resume()
+
+    def let_go(self) -> None:
+        """The connection is lost, and needs no word any more."""
+        self._on_resume = _nobody
+
+
+def _nobody() -> None:
+    """Is told that reading starts again."""

@@ -31,6 +31,7 @@ from gateway.errors import (
     ShuttingDown,
     TooLarge,
     WrongMethod,
+    untraced,
 )
 from gateway.neutral.events import Failed, Start
 from gateway.neutral.request import Request
@@ -87,7 +88,8 @@ class Endpoint:
         try:
             with running.one() as interruption:
                 await self._serve(exchange, services, interruption, scope, receive)
-        except ClientLeft:
+        except ClientLeft as left:
+            untraced(left)
             exchange.record.end = "client_left"  # or stalled, which `close` knows, as that it left while we read on
         except GatewayError as error:
             await exchange.refuse(error)
@@ -215,7 +217,7 @@ class Exchange:
 
     async def refuse(self, error: GatewayError) -> None:
         """Sends an error instead of an answer, or cuts the answer that had begun."""
-        error.__traceback__ = None  # its frames would keep the request until the garbage collector comes by
+        untraced(error)
         if self.sink.has_head:
             await self._break_off(error)
             return
@@ -261,6 +263,8 @@ class Exchange:
         self._headers = dict
         record, timeline = self.record, self.timeline
         self._close_departure()
+        self.sink.let_go()
+        self._request = None
         if self._watchdog.has_stalled:
             record.end = "client_stalled"
         record.duration_ms = _ms(self._loop.time() - timeline.begun)

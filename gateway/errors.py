@@ -232,6 +232,18 @@ class ShuttingDown(InternalError):
     default_status = 503
 
 
+def untraced(error: BaseException) -> None:
+    """Lets go of the frames that an error, and what caused it, came through.
+
+    They keep the whole request, and refer to the error themselves: all of it would wait for the garbage collector.
+    """
+    chain = [error]
+    for each in chain:
+        each.__traceback__ = None
+        behind = (each.__cause__, each.__context__)
+        chain += [one for one in behind if one is not None and all(one is not known for known in chain)]
+
+
 _CLASS_OF_KIND: dict[Kind, type[UpstreamError]] = {
     Kind.RATE_LIMIT: Overloaded,
     Kind.OVERLOADED: Overloaded,

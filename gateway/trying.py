@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from gateway.attempt import Attempt, Call, Client, Services
-from gateway.errors import ClientError, GatewayError, NoRoom, UpstreamError
+from gateway.errors import ClientError, GatewayError, NoRoom, UpstreamError, untraced
 from gateway.judging import Judge
 from gateway.routing.budget import Budget
 from gateway.routing.course import Course, Try
@@ -86,6 +86,7 @@ class Trying:
             if self._client.sink.is_committed:
                 raise
             self._client.timeline.forget()
+            untraced(error)
             return error
         else:
             tried.end = self._record.error or "complete"
@@ -146,4 +147,4 @@ class Trying:
                 self._services.grammar_faults[self._call.dialect.name, fault] += 1
         if attempt.error is not None:
             record.end, record.error = "broken", str(attempt.error.kind)
-            attempt.error.__traceback__ = None  # its frames would keep the request until the garbage collector comes by
+            untraced(attempt.error)

@@ -114,6 +114,11 @@ class Sink:
         self._collected = None
         self._send, self._abort = _nowhere, _nothing
 
+    def let_go(self) -> None:
+        """All is written that ever will be: keeps nothing of the request, nor of who wrote."""
+        self.discard()
+        self._head, self._start, self._tell = _no_head, None, None
+
     def abort(self) -> None:
         """Cuts the connection; what was written before still arrives."""
         if self._abort is None:
@@ -137,3 +142,8 @@ async def _nowhere(message: Message) -> None:
 
 def _nothing() -> None:
     """As a server's way to cut a connection."""
+
+
+def _no_head(start: Start | None) -> Headers:
+    """As what makes the headers."""
+    return {}

@@ -24,6 +24,9 @@ _CREDENTIALS: Final[Mapping[str, tuple[str, str]]] = {
 _USER_AGENT: Final = "triglot"
 _MAX_ERROR_BODY: Final = 64 * 1024
 """Bytes read of a refusal; messages are cut far shorter."""
+_OVER: Final = httpx.ByteStream(b"")
+"""In place of a stream that is over. It and its response refer to each other: both, and all of the request, would
+wait for the garbage collector."""
 _PIECE: Final = 256 * 1024
 """Bytes of a request written in one go: a large one written at once would hold up every stream meanwhile."""
 
@@ -101,6 +104,7 @@ class Upstreams:
             yield _checked(Answer(response.status_code, response.headers, stream))
         finally:
             await response.aclose()
+            response.stream = _OVER
 
     async def ask(self, upstream: Upstream, path: str, timeout_s: float) -> int | None:
         """The status of a GET of a path, from the root of the upstream's host; None where none came in time."""

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import gc
 import os
+from collections import Counter
+from contextlib import suppress
 
+import aiohttp
+import httpx
 import pytest
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from gateway.attempt import Call
+from gateway.attempt import Attempt, Call
+from gateway.connection import Connection
+from gateway.endpoint import Exchange
+from gateway.neutral.request import Request
+from gateway.relay.pump import Pump
+from gateway.relay.sink import Sink
+from gateway.trying import Trying
 from tests.faults.callers import CALLERS, OPENAI_CALLER, ask, calling
 from tests.faults.harness import Gateway, configuration, gateway_in_thread, measure
 from tests.faults.hostile_upstream import HostileUpstream, Peer, Play, Seen, until
@@ -108,10 +119,33 @@ ENDS: dict[str, tuple[Play, str, bool]] = {
     "refused twice": (says(sized(b"{}", 500)), "spare-openai", True),
     "cut": (hangs_up_after(OPENAI.first()), "openai", True),
     "cut, translated": (hangs_up_after(ANTHROPIC.first()), "anthropic", True),
+    "cut, refused": (hangs_up_after(ANTHROPIC.head), "anthropic", True),
+    "reset": (resets_after(OPENAI.first()), "openai", True),
+    "dropped": (resets_after(), "openai", True),
+    "dropped twice": (resets_after(), "spare-openai", False),
+    "no HTTP": (hangs_up_after(b"no http at all\r\n\r\n"), "openai", True),
+    "malformed": (says(OPENAI.first() + chunk(b"data: {oops\n\n") + LAST_CHUNK), "openai", True),
+    "malformed, translated": (says(ANTHROPIC.first() + chunk(b"data: {oops\n\n") + LAST_CHUNK), "anthropic", True),
     "late": (hangs_after(OPENAI.head), "quick-openai", True),
     "late in mid-stream": (hangs_after(OPENAI.first()), "quick-openai", True),
 }
 """What the upstream does, the route to it, and whether a stream is asked for."""
+
+
+OF_A_REQUEST = (
+    Attempt,
+    Call,
+    Connection,
+    Exchange,
+    Pump,
+    Request,
+    RequestResponseCycle,
+    Sink,
+    Trying,
+    aiohttp.ClientResponse,
+    httpx.Request,
+    httpx.Response,
+)
 
 
 @pytest.mark.parametrize("end", ENDS)
@@ -124,6 +158,15 @@ def test_a_request_is_given_back_when_it_ends(upstream: HostileUpstream, gateway
     try:
         ask(gateway.port, OPENAI_CALLER.request(route, stream=stream))
         gateway.forget()
-        until(lambda: not any(type(value) is Call for value in gc.get_objects()), "the request is gone", 2)
+        left = Counter[str]()
+
+        def is_gone() -> bool:
+            left.clear()
+            left.update(type(value).__qualname__ for value in gc.get_objects() if isinstance(value, OF_A_REQUEST))
+            return not left
+
+        with suppress(AssertionError):
+            until(is_gone, "the request is gone", 2)
+        assert not left
     finally:
         gc.enable()

@@ -17,7 +17,7 @@ import pytest
 from tests.faults.callers import FOUR, Caller, Reply, ask, assert_finished, calling, read_reply, told_error
 from tests.faults.harness import Process, free_port, gateway_process, measure, settings
 from tests.faults.hostile_upstream import HostileUpstream, Peer, Seen, until
-from tests.faults.voices import ANTHROPIC, LAST_CHUNK, OPENAI, RAW, RESPONSES, Voice, answers, chunk
+from tests.faults.voices import ANTHROPIC, LAST_CHUNK, OPENAI, RAW, RESPONSES, Voice, answers, chunk, sized
 
 VOICE_OF: dict[str, Voice] = {
     "/v1/chat/completions": OPENAI,
@@ -200,6 +200,37 @@ def test_a_stream_goes_on_with_what_it_began_with(upstream: HostileUpstream, tmp
         assert answered(process, "other").status == 502
         upstream.release()
         assert_finished(stream.read_reply(), "anthropic")
+
+
+def test_a_target_that_is_left_alone_stays_so_until_it_is_another_server(
+    upstream: HostileUpstream, tmp_path: Path
+) -> None:
+    async def busy_or_fine(peer: Peer, seen: Seen) -> None:
+        busy = sized(b"{}", 503, ("retry-after", "60"))
+        await peer.send(busy if seen.target.startswith("/busy") else OPENAI.answer(seen))
+
+    def file(*more: str, **fields: str) -> bytes:
+        upstreams = {
+            name: {"url": f"http://127.0.0.1:{upstream.port}/{name}/v1", "dialect": "openai"}
+            for name in ("busy", "fine")
+        }
+        route = {"targets": [{"upstream": "busy"}], "fallback": [{"upstream": "fine"}]}
+        upstreams["busy"] |= fields
+        return orjson.dumps({"upstreams": upstreams, "routes": {"both": route, **dict.fromkeys(more, "fine")}})
+
+    def calls_of_busy() -> int:
+        before = len(upstream.requests)
+        assert answered(process, "both").status == 200
+        return sum(seen.target.startswith("/busy") for seen in upstream.requests[before:])
+
+    upstream.perform(busy_or_fine)
+    with serving(tmp_path, file()) as (process, path):
+        assert [calls_of_busy(), calls_of_busy()] == [1, 0]
+        for times, (content, calls) in enumerate([(file("other"), 0), (file("other", key="another"), 1)], 1):
+            path.write_bytes(content)
+            process.popen.send_signal(signal.SIGHUP)
+            logged(process, "reloaded ", times)
+            assert calls_of_busy() == calls
 
 
 def test_a_watched_file_is_put_in_force_by_itself(upstream: HostileUpstream, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Final, Protocol
+from typing import ClassVar, Final, Protocol
 
 import orjson
 
@@ -26,7 +26,7 @@ from gateway.neutral.restoring import Sequence, restored
 from gateway.neutral.sequencer import Sequencer
 from gateway.relay.carrier import Carrier, PassThrough, Translation
 from gateway.relay.pump import Pump
-from gateway.relay.sink import Sink
+from gateway.relay.sink import Outlet
 from gateway.relay.watchdog import Deadlines, Watchdog
 from gateway.rendering import Rendering
 from gateway.routing.state import States
@@ -85,7 +85,7 @@ class Client(Protocol):
     """Where the answer goes."""
 
     @property
-    def sink(self) -> Sink: ...
+    def sink(self) -> Outlet: ...
 
     @property
     def timeline(self) -> Timeline: ...
@@ -107,6 +107,9 @@ class Attempt:
 
     Streamed or whole at the upstream, streamed or whole at the client; relayed as it is where both speak one dialect.
     """
+
+    is_answer: ClassVar = True
+    """Whether it asks for an answer, and not for something about one."""
 
     def __init__(self, services: Services, call: Call, target: Target, timeouts: Timeouts, client: Client) -> None:
         self._services = services

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
+from typing import ClassVar, Final
 
 import orjson
 
@@ -19,6 +19,8 @@ _NOT_THERE: Final = (404, 405, 501)
 
 class Count(Attempt):
     """One try of one target. A count of nothing is never told: clients would take their context for empty."""
+
+    is_answer: ClassVar = False
 
     async def run(self) -> None:
         if self._dialect.counts is None:

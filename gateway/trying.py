@@ -6,15 +6,22 @@ import asyncio
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 from gateway.attempt import Attempt, Call, Client, Services
 from gateway.errors import ClientError, GatewayError, NoRoom, UpstreamError, untraced
+from gateway.hedging import Lane, Race, Racer
 from gateway.judging import Judge
 from gateway.routing.budget import Budget
-from gateway.routing.course import Course, Try
+from gateway.routing.course import Course, Remedy, Try, remedy_of
+from gateway.routing.hedge import patience
+from gateway.routing.state import HedgeState
 from gateway.routing.table import Route
 from gateway.routing.target import Target
 from gateway.telemetry.log import Record, Tried
+from gateway.telemetry.timeline import Timeline
+
+Failure = tuple[Target, GatewayError]
 
 
 class Trying:
@@ -25,7 +32,7 @@ class Trying:
         services: Services,
         call: Call,
         route: Route,
-        client: Client,
+        client: Racer,
         record: Record,
         make_attempt: type[Attempt] = Attempt,
     ) -> None:
@@ -40,15 +47,73 @@ class Trying:
 
     async def run(self, targets: Sequence[Target]) -> None:
         """Until one answers. A client that leaves cancels whatever is under way, a wait too."""
+        if self._route.hedge is not None:
+            self._hedges().budget.count(self._loop.time())
         course = self._course(self._services.states.with_room_first(targets))
         following: Try | None = course.first()
         while following is not None:
-            error = await self._failure_of(following)
-            if error is None:
+            failures = await self._round(following, course)
+            if not failures:
                 return
-            following = await self._after(course, following, error)
+            following = await self._after(course, failures)
         assert course.told is not None
         raise course.told
+
+    async def _round(self, planned: Try, course: Course) -> Sequence[Failure]:
+        """One try, and maybe another one beside it. What failed, if none answered."""
+        late_s = self._late_s(planned.target)
+        if late_s is None:
+            error = await self._failure_of(planned, self._client)
+            return [] if error is None else [(planned.target, error)]
+        return await self._race(planned, course, late_s)
+
+    def _late_s(self, target: Target) -> float | None:
+        """How long the target is waited for before another one is asked too; None: however long it takes."""
+        request, limits = self._call.request, self._route.timeouts
+        if not (self._make_attempt.is_answer and request.may_be_asked_twice):
+            return None
+        recent = self._services.states.target(target).recent(streams=request.stream)
+        return patience(self._route.hedge, recent, limits.first_token if request.stream else limits.total)
+
+    async def _race(self, planned: Try, course: Course, late_s: float) -> Sequence[Failure]:
+        race, targets = Race(self._client), dict[Lane, Target]()
+
+        def lane_of(one: Try) -> Lane:
+            lane = Lane(race, self._client, partial(self._failure_of, one), partial(self._won, one.target))
+            targets[lane] = one.target
+            return lane
+
+        def second() -> Lane | None:
+            now, hedges = self._loop.time(), self._hedges()
+            beside = course.beside(planned.target, now, lambda: hedges.budget.spend(now))
+            return None if beside is None else lane_of(beside)
+
+        failed = await race.run(first := lane_of(planned), late_s, second)
+        if len(targets) > 1:
+            self._note_race(race.winner, first, planned.target, late_s)
+        return [
+            (targets[lane], lane.error) for lane in failed if lane.error is not None and race.winner in (None, lane)
+        ]
+
+    def _hedges(self) -> HedgeState:
+        hedge = self._route.hedge
+        assert hedge is not None
+        return self._services.states.hedges(self._route.name, hedge.max_ratio)
+
+    def _won(self, target: Target) -> None:
+        self._record.upstream, self._record.upstream_dialect = target.name, target.upstream.dialect
+
+    def _note_race(self, winner: Lane | None, first: Lane, target: Target, late_s: float) -> None:
+        """What came of the second try. Of a first one that was called off it is known that it was late, not how much.
+
+        It counts as long as it was given: what follows from more would be given more, and more again.
+        """
+        self._record.hedge = "failed" if winner is None else "lost" if winner is first else "won"
+        if winner is not None and winner is not first:
+            self._hedges().won += 1
+            if first.error is None:
+                state = self._services.states.target(target)
+                state.answered(late_s, self._loop.time(), streams=self._call.request.stream)
 
     def _course(self, targets: Sequence[Target]) -> Course:
         """Those that may not be called now come last: they may be until it is their turn."""
@@ -58,10 +123,16 @@ class Trying:
         others = [target for target in targets if target not in admitted]
         return Course([*admitted, *others], retries, deadline, self._afford, admit)
 
-    async def _after(self, course: Course, failed: Try, error: GatewayError) -> Try | None:
-        """The next try, when its time has come, if its target may be called then."""
+    async def _after(self, course: Course, failures: Sequence[Failure]) -> Try | None:
+        """The next try, when its time has come, if its target may be called then.
+
+        That nothing helps against one of two failures outweighs what might against the other.
+        """
+        *others, (target, error) = sorted(failures, key=lambda failure: remedy_of(failure[1]) is Remedy.NOTHING)
+        for other, earlier in others:
+            course.failed(other, earlier, self._loop.time())
         while True:
-            following = course.after(failed.target, error, self._loop.time(), random.random())
+            following = course.after(target, error, self._loop.time(), random.random())
             if following is None or not following.delay_s:
                 return following
             await asyncio.sleep(following.delay_s)
@@ -76,16 +147,16 @@ class Trying:
         budget.ratio = target.upstream.retry_budget  # a reload may have changed it
         return budget
 
-    async def _failure_of(self, planned: Try) -> GatewayError | None:
+    async def _failure_of(self, planned: Try, client: Client) -> GatewayError | None:
         """What failed before the client was sent anything; None where it got an answer, whatever became of that."""
         tried, begun = self._book(planned), self._loop.time()
         try:
-            await self._try(planned.target)
+            await self._try(planned.target, client)
         except (UpstreamError, ClientError, NoRoom) as error:
             tried.end = error.word
-            if self._client.sink.is_committed:
+            if client.sink.is_committed:
                 raise
-            self._client.timeline.forget()
+            client.timeline.forget()
             untraced(error)
             return error
         else:
@@ -103,40 +174,40 @@ class Trying:
         self._record.tries = self._tried if len(self._tried) > 1 else None
         return tried
 
-    async def _try(self, target: Target) -> None:
+    async def _try(self, target: Target, client: Client) -> None:
         """One try of one target, counted as under way as long as it lasts."""
         states = self._services.states
         counted = (states.target(target), states.upstream(target.name))
         for state in counted:
             state.in_flight += 1
         try:
-            with self._timed(target):
-                await self._attempt(target)
+            with self._timed(target, client.timeline):
+                await self._attempt(target, client)
         finally:
             for state in counted:
                 state.in_flight -= 1
 
     @contextmanager
-    def _timed(self, target: Target) -> Iterator[None]:
+    def _timed(self, target: Target, timeline: Timeline) -> Iterator[None]:
         """Notes how long the target's answer is waited for, as soon as it is known."""
-        wait = self._services.states.target(target).wait(streams=self._call.request.stream)
-        now = asyncio.get_running_loop().time
-        timeline, called = self._client.timeline, now()
-        timeline.on_first_content.append(lambda came: wait.answered(came - called, came))
+        state, streams = self._services.states.target(target), self._call.request.stream
+        now, called = self._loop.time, self._loop.time()
+        if self._make_attempt.is_answer:
+            timeline.on_first_content.append(lambda came: state.answered(came - called, came, streams=streams))
         try:
             yield
         except UpstreamError as error:
             if error.is_retryable and not timeline.content_events:
-                wait.failed(now() - called, now())
+                state.wait(streams=streams).failed(now() - called, now())
             raise
 
-    async def _attempt(self, target: Target) -> None:
+    async def _attempt(self, target: Target, client: Client) -> None:
         record = self._record
         record.attempts += 1
         record.upstream, record.upstream_dialect = target.name, target.upstream.dialect
-        attempt = self._make_attempt(self._services, self._call, target, self._route.timeouts, self._client)
+        attempt = self._make_attempt(self._services, self._call, target, self._route.timeouts, client)
         try:
-            with Judge(self._services.states, target, self._client.timeline) as judge:
+            with Judge(self._services.states, target, client.timeline) as judge:
                 await attempt.run()
                 judge.settle(attempt.error, has_head=attempt.has_head)
         finally:

@@ -64,7 +64,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "upstreams",
         "wire",
     ),
-    "trying": ("attempt", "errors", "judging", "routing", "telemetry"),
+    "hedging": ("attempt", "departure", "errors", "neutral", "relay", "telemetry"),
+    "trying": ("attempt", "errors", "hedging", "judging", "routing", "telemetry"),
     "endpoint": (
         "attempt",
         "config",

@@ -5,6 +5,7 @@ from gateway.config.balance import Balance
 from gateway.config.complaints import hint
 from gateway.config.differences import differences
 from gateway.config.health import Breaker, HealthCheck
+from gateway.config.hedge import P95, Hedge
 from gateway.config.models import Config, load, parse
 from gateway.config.route import Retries, Route, SlowClient, Target, Timeouts, WeightedTarget
 from gateway.config.server import Server
@@ -13,11 +14,13 @@ from gateway.config.told import schema, summary, warnings
 from gateway.config.upstream import Upstream
 
 __all__ = [
+    "P95",
     "Balance",
     "Breaker",
     "Config",
     "ConfigError",
     "HealthCheck",
+    "Hedge",
     "Retries",
     "Route",
     "Server",

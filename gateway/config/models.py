@@ -68,6 +68,16 @@ class Config(Section):
     def _empty_if_all_is_commented_out(cls, value: object) -> object:
         return {} if value is None else value
 
+    @model_validator(mode="after")
+    def _can_continue(self) -> Self:
+        """Some target has to be able to go on, at least with a text that makes it easy."""
+        for name, route in self.routes.items():
+            places = (self.upstreams.get(place.upstream) for place in (*route.targets, *route.fallback))
+            if route.continue_after_cut and not any(upstream and upstream.takes_prefix("x") for upstream in places):
+                why = "no target can be given the beginning of an answer; that is `prefill` of an upstream's options"
+                raise flaw_at(("routes", name, "continue_after_cut"), why)
+        return self
+
     @field_validator("routes")
     @classmethod
     def _no_repeats(cls, routes: Mapping[str, Route]) -> Mapping[str, Route]:

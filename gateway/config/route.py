@@ -11,6 +11,7 @@ from pydantic_core import CoreSchema
 from gateway.config import settings_file
 from gateway.config.balance import Balance
 from gateway.config.complaints import flaw, flaw_at, hint
+from gateway.config.hedge import P95, Hedge
 from gateway.config.leaving import OnDisconnect
 from gateway.config.section import Name, Section, default, filled
 from gateway.config.units import Seconds, SecondsOrNone
@@ -158,6 +159,17 @@ class Route(Section):
         "x-gateway-strict: 1.",
     )
 
+    hedge: Hedge | None = default(
+        None, "Whether the next target is asked too when one is late: costs a few requests more. None: never."
+    )
+    continue_after_cut: bool = default(
+        False,
+        "Whether a streamed answer of plain text that breaks goes on from a target that can be given the text so far "
+        "as the beginning of its answer (`prefill` of its profile). Two models may speak in one answer, its prompt is "
+        "paid for twice, and answers between the same dialect are spelled anew instead of relayed byte for byte. "
+        "False: the client hears that the answer broke.",
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _from_short_form(cls, data: object) -> object:
@@ -199,6 +211,19 @@ class Route(Section):
         if total < drain < math.inf and "on_disconnect" in self.model_fields_set:
             why = f"longer than timeouts.total ({total:g}s), so it would never be reached; write finish"
             raise flaw_at(("on_disconnect", "drain"), why)
+        return self
+
+    @model_validator(mode="after")
+    def _can_hedge(self) -> Self:
+        if self.hedge is None:
+            return self
+        if len(self.targets) + len(self.fallback) < 2:
+            raise flaw_at(("hedge",), "needs a second target, or a fallback, to ask")
+        after, limit = self.hedge.after, self.timeouts.first_token
+        if after != P95 and after >= limit:
+            raise flaw_at(
+                ("hedge", "after"), f"not before timeouts.first_token ({limit:g}s), so it would never be reached"
+            )
         return self
 
     @property

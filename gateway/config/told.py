@@ -60,6 +60,8 @@ def _told_route(name: str, route: Route) -> dict[str, Any]:
         "timeouts": route.timeouts.model_dump(),
         "on_disconnect": route.on_disconnect.model_dump(),
         "retries": route.retries.model_dump(),
+        "hedge": route.hedge.model_dump() if route.hedge else None,
+        "continue_after_cut": route.continue_after_cut,
         "strict": route.strict,
     }
 

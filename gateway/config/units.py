@@ -21,14 +21,15 @@ _BYTES: Final = {
     "MiB": 1024**2,
     "GiB": 1024**3,
 }
-_DURATION: Final = re.compile(rf"([0-9]{{1,9}}(?:\.[0-9]{{1,6}})?)({'|'.join(_SECONDS)})")
+DURATION: Final = re.compile(rf"([0-9]{{1,9}}(?:\.[0-9]{{1,6}})?)({'|'.join(_SECONDS)})")
 _SIZE: Final = re.compile(rf"([0-9]{{1,9}})({'|'.join(_BYTES)})")
 
 
-def _seconds(value: object) -> object:
+def seconds(value: object) -> object:
+    """A duration as text in seconds; what isn't text passes as it is."""
     if not isinstance(value, str):
         return value
-    if parts := _DURATION.fullmatch(value):
+    if parts := DURATION.fullmatch(value):
         return float(parts[1]) * _SECONDS[parts[2]]
     raise _misspelled(value, "a duration", "60s, 250ms or 10m")
 
@@ -68,15 +69,15 @@ def _written(value: float, units: Mapping[str, float]) -> str:
     return f"{round(value / units[unit], 6):g}{unit}"
 
 
-IS_TIME: Final = BeforeValidator(_seconds)
+IS_TIME: Final = BeforeValidator(seconds)
 """What marks a duration."""
 IS_SIZE: Final = BeforeValidator(_size)
 """What marks a size."""
 
 # From code a plain number is taken as seconds or bytes; in a file every value is text, so there it is refused.
-Seconds = Annotated[float, Field(gt=0), IS_TIME, _spelling(_DURATION)]
+Seconds = Annotated[float, Field(gt=0), IS_TIME, _spelling(DURATION)]
 """A time above zero, in seconds."""
-SecondsOrNone = Annotated[float, Field(ge=0), IS_TIME, _spelling(_DURATION)]
+SecondsOrNone = Annotated[float, Field(ge=0), IS_TIME, _spelling(DURATION)]
 """A time in seconds; zero means no wait at all."""
 Bytes = Annotated[int, Field(gt=0), IS_SIZE, _spelling(_SIZE)]
 """A size above zero, in bytes."""

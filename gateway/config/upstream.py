@@ -141,3 +141,8 @@ class Upstream(Section):
         if self.max_in_flight is None and "queue" in self.model_fields_set:
             raise flaw_at(("queue",), "without max_in_flight nothing ever waits")
         return self
+
+    def takes_prefix(self, text: str) -> bool:
+        """Whether the server can be given exactly this text as the beginning of its answer."""
+        prefixing = DIALECTS[self.dialect].prefixing
+        return prefixing is not None and prefixing.takes(text, self.options)

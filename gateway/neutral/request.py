@@ -314,10 +314,18 @@ class Request:
     """How the client wants the answer spelled; known to its own dialect only (Truss: raw, sse, json, object)."""
     extras: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """dialect → field → value: what only that dialect knows. Never crosses dialects."""
+    is_kept: bool = False
+    """What answering it does outlives the answer: something is stored at the vendor, or a program runs there."""
     own_dialect_only: ClientError | None = None
     """Why this request can't be translated, where it can still be forwarded to an upstream of its own dialect."""
     names: Mapping[str, str] = field(default_factory=dict, compare=False)
     """field of this class → the client's wire name for it."""
+
+    @property
+    def may_be_asked_twice(self) -> bool:
+        """Whether two servers may answer it at once: nothing happens by it but an answer, wherever it is answered."""
+        has_hosted = any(isinstance(tool, HostedTool) for tool in self.tools)
+        return not (self.is_kept or has_hosted or self.own_dialect_only is not None)
 
     @property
     def shows_reasoning(self) -> bool:

@@ -16,7 +16,7 @@ import anyio
 from gateway.errors import GatewayError, UpstreamError
 from gateway.relay.carrier import Batch, Carrier
 from gateway.relay.machine import Abort, Action, Close, Commit, GiveUp, Relay, Send, State
-from gateway.relay.sink import Sink
+from gateway.relay.sink import Outlet
 from gateway.relay.watchdog import Watchdog
 from gateway.telemetry.timeline import Timeline
 from gateway.upstreams.client import Answer
@@ -30,7 +30,7 @@ _REST_S: Final = 0.1
 class Pump:
     """Carries one streamed answer."""
 
-    def __init__(self, carrier: Carrier, sink: Sink, watchdog: Watchdog, timeline: Timeline) -> None:
+    def __init__(self, carrier: Carrier, sink: Outlet, watchdog: Watchdog, timeline: Timeline) -> None:
         self._carrier = carrier
         self._sink = sink
         self._watchdog = watchdog

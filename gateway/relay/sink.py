@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from typing import Final, Protocol
 
 from starlette.types import Message, Scope, Send
 
@@ -23,6 +23,24 @@ _PIECE: Final = 32 * 1024
 
 class Aborted(Exception):
     """Raised through a server that lacks our extension: it closes the connection without the last chunk."""
+
+
+class Outlet(Protocol):
+    """Where one answer is written to. Before it is committed, nothing is."""
+
+    @property
+    def has_head(self) -> bool: ...
+
+    @property
+    def is_committed(self) -> bool: ...
+
+    async def commit(self, start: Start | None, tell: Tell | None = None) -> None: ...
+
+    async def write(self, data: bytes) -> None: ...
+
+    async def close(self) -> None: ...
+
+    def abort(self) -> None: ...
 
 
 class Sink:

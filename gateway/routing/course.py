@@ -158,6 +158,16 @@ class Course:
         """The first try."""
         return self._begun(self._places[0])
 
+    def beside(self, under_way: Target, now: float, afford: Callable[[], bool]) -> Try | None:
+        """A try beside the one under way: of the next target that wasn't asked and isn't left alone, if afforded."""
+        admitted = [target for target in self._admit([under_way, *self._fresh()], now) if target != under_way]
+        may = bool(admitted) and self._left > 0 and now < self._deadline and afford()
+        return self._begun(self._place_of(admitted[0])) if may else None
+
+    def failed(self, target: Target, error: GatewayError, now: float) -> None:
+        """One of two tries failed, while the other one went on."""
+        self._note(self._place_of(target), error, now)
+
     def after(self, failed: Target, error: GatewayError, now: float, chance: float) -> Try | None:
         """The next try after one that failed before the client was sent anything, or None. `chance` is in [0, 1)."""
         place = self._place_of(failed)

@@ -13,9 +13,14 @@ from gateway.routing.breaker import Breaker
 from gateway.routing.budget import Budget
 from gateway.routing.health import Health
 from gateway.routing.latency import PeakEwma
+from gateway.routing.quantile import Recent
 from gateway.routing.target import Target
 
 _OFF: Final = Breaker()
+_SPARE_HEDGES: Final = 1
+"""Second tries beyond the share: a route with a request now and then may hedge at all."""
+_HEDGE_WINDOW_S: Final = 60.0
+"""Long, so that the share is one of steady traffic, not of the last moment's."""
 
 
 @dataclass(slots=True)
@@ -28,12 +33,41 @@ class TargetState:
     """How long streams wait for their first content."""
     whole: PeakEwma = field(default_factory=PeakEwma)
     """How long answers take that come whole; never compared with the other."""
-
+    recent_first_tokens: Recent = field(default_factory=Recent)
+    recent_wholes: Recent = field(default_factory=Recent)
     breaker: Breaker = field(default_factory=Breaker)
+
+    def recent(self, *, streams: bool) -> Recent:
+        """The last of what `wait` smooths, for hedging."""
+        return self.recent_first_tokens if streams else self.recent_wholes
+
+    def answered(self, seconds: float, now: float, *, streams: bool) -> None:
+        """A client saw something `now`, so long after the call."""
+        self.wait(streams=streams).answered(seconds, now)
+        self.recent(streams=streams).note(seconds)
 
     def wait(self, *, streams: bool) -> PeakEwma:
         """How long a client waits until it sees something."""
         return self.first_token if streams else self.whole
+
+
+@dataclass(slots=True)
+class HedgeState:
+    """Second tries of one route. `budget.spent` counts them, `budget.denied` those there was no budget for."""
+
+    budget: Budget
+    won: int = 0
+    """How many of them were faster."""
+
+
+@dataclass(slots=True)
+class ContinuationState:
+    """Answers of one route that broke after the commit point, where they may go on."""
+
+    continued: int = 0
+    """How many went on from another target."""
+    given_up: int = 0
+    """How many did not: there was no target for it, or none that said anything."""
 
 
 @dataclass(slots=True)
@@ -57,6 +91,8 @@ class States:
     def __init__(self) -> None:
         self._targets: dict[tuple[str, str], TargetState] = {}
         self._upstreams: dict[str, UpstreamState] = {}
+        self._hedges: dict[str, HedgeState] = {}
+        self._continuations: dict[str, ContinuationState] = {}
 
     def target(self, target: Target) -> TargetState:
         """The state of a target, by its upstream and its model as configured."""
@@ -119,3 +155,14 @@ class States:
 
     def _targets_of(self, name: str) -> list[TargetState]:
         return [state for (upstream, _), state in self._targets.items() if upstream == name]
+
+    def hedges(self, route: str, ratio: float) -> HedgeState:
+        """The state of a route's second tries, at most this share of its requests: a reload may have changed it."""
+        if (state := self._hedges.get(route)) is None:
+            state = self._hedges[route] = HedgeState(Budget(ratio, _SPARE_HEDGES, _HEDGE_WINDOW_S))
+        state.budget.ratio = ratio
+        return state
+
+    def continuations(self, route: str) -> ContinuationState:
+        """The state of a route's answers that broke."""
+        return self._continuations.setdefault(route, ContinuationState())

@@ -9,6 +9,7 @@ from typing import Final
 from gateway.config import (
     Balance,
     Config,
+    Hedge,
     Retries,
     SlowClient,
     Target,
@@ -36,6 +37,9 @@ class Route:
     slow_client: SlowClient = field(default_factory=SlowClient)
     drain_s: float = 0.0
     """How long an answer is read on whose client has left."""
+    hedge: Hedge | None = None
+    continues: bool = False
+    """Whether an answer that breaks after the commit point may go on from another target."""
 
     @property
     def is_pattern(self) -> bool:
@@ -59,6 +63,8 @@ class Table:
                 route.strict,
                 route.slow_client,
                 route.on_disconnect.drain,
+                hedge=route.hedge,
+                continues=route.continue_after_cut,
             )
             for name, route in config.routes.items()
         ]

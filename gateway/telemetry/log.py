@@ -47,6 +47,8 @@ class Record:
     """Of the last try: how long it waited for its turn at the upstream, where it had to."""
     left_ms: float | None = None
     """When the client left, where the answer was read on without it."""
+    hedge: str | None = None
+    """What came of a second target that was asked while the first was late: won, lost, or failed like the first."""
     ttft_ms: float | None = None
     duration_ms: float | None = None
     input_tokens: int | None = None

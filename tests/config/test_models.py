@@ -649,6 +649,8 @@ def test_the_summary_is_plain_and_without_keys() -> None:
             "max_retry_after": 10.0,
         },
         "on_disconnect": "cancel",
+        "hedge": None,
+        "continue_after_cut": False,
         "strict": False,
     }
     assert pickle.loads(pickle.dumps(told)) == told

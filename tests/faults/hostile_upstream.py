@@ -96,6 +96,13 @@ class Peer(asyncio.Protocol):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._gone.wait(), pause_s)
 
+    async def rest(self, seconds: float) -> None:
+        """Says nothing for a while. Raises Gone if the peer does not wait for it."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._gone.wait(), seconds)
+        if self._gone.is_set():
+            raise Gone
+
     async def gone(self) -> None:
         """Until the peer closes."""
         await self._gone.wait()

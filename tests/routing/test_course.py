@@ -463,3 +463,47 @@ def test_one_that_was_taken_out_of_use_during_a_wait_may_not_be_called_any_more(
     assert one.may(A, 1.0)
     open_until["a"] = 9.0
     assert not one.may(A, 1.0)
+
+
+# -- two tries at once -----------------------------------------------------------------------------------------------
+
+
+def test_beside_a_late_try_the_next_target_is_asked() -> None:
+    """Both count as tried: when both have failed, the third is next."""
+    way = course(A, B, C)
+    way.first()
+    assert way.beside(A, 1.0, lambda: True) == Try(B)
+    way.failed(B, BUSY_99, 2.0)
+    assert way.after(A, LATE, 3.0, 0.5) == Try(C)
+
+
+def test_nobody_is_asked_beside_where_there_is_no_target_no_budget_no_try_or_no_time() -> None:
+    asked: list[str] = []
+
+    def afford() -> bool:
+        asked.append("budget")
+        return False
+
+    alone = course(A)
+    alone.first()
+    assert alone.beside(A, 1.0, afford) is None
+    over = course(A, B, deadline=1.0)
+    over.first()
+    assert over.beside(A, 1.0, afford) is None
+    used_up = course(A, B, attempts=1)
+    used_up.first()
+    assert used_up.beside(A, 0.5, afford) is None
+    assert asked == []
+    poor = course(A, B)
+    poor.first()
+    assert poor.beside(A, 1.0, afford) is None
+    assert asked == ["budget"]
+    assert poor.after(A, LATE, 1.0, 0.5) == Try(B)
+
+
+def test_a_target_that_is_left_alone_is_not_asked_beside() -> None:
+    """Unlike after a failure, the client still has somebody who may answer."""
+    way = Course([A, B, C], Retries(), FOREVER, always, lambda targets, now: [t for t in targets if t != B] or targets)
+    way.first()
+    assert way.beside(A, 1.0, lambda: True) == Try(C)
+    assert way.beside(A, 1.0, lambda: True) is None

@@ -25,6 +25,7 @@ KNOWN = {
     ],
     "queue_ms": 1.5,
     "left_ms": 9.0,
+    "hedge": "won",
     "ttft_ms": 1.5,
     "duration_ms": 20.0,
     "input_tokens": 3,

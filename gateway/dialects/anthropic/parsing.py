@@ -31,6 +31,8 @@ _THINKING: Final = {"enabled": "on", "adaptive": "auto", "disabled": "off", "bet
 _EFFORTS: Final = ("low", "medium", "high", "xhigh", "max")
 _VISIBLE: Final[Mapping[str | None, str]] = {"summarized": "summary", "omitted": "omit", "updates": "summary"}
 """Claude Code's `updates` are summaries while the model thinks. The set is open: betas add to it."""
+_KEPT: Final = ("container", "mcp_servers", "thread")
+"""Fields that make something happen at Anthropic, or stay there, beyond an answer."""
 
 
 def parse(inbound: Inbound) -> rq.Request:
@@ -70,7 +72,8 @@ def parse(inbound: Inbound) -> rq.Request:
         names=names,
     )
     unknown |= _rest(config, "output_config") | body.rest()
-    return replace(request, extras={NAME: unknown}) if unknown else request
+    is_kept = not unknown.keys().isdisjoint(_KEPT)
+    return replace(request, extras={NAME: unknown}, is_kept=is_kept) if unknown else request
 
 
 def _rest(fields: Fields | None, name: str) -> Json:

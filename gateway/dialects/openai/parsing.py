@@ -90,6 +90,7 @@ def read(body: Fields, models: tuple[str, ...], dialect: str, sealer: Sealer) ->
         metadata=body.mapping("metadata") or None,
         prefill=bool(conversation.prefill),
         extras={dialect: rest} if (rest := conversation.unknown | unread | _asked(body.rest())) else {},
+        is_kept=rest.get("store") is True,
         own_dialect_only=untranslatable,
         names=names,
     )

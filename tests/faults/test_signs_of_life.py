@@ -15,7 +15,7 @@ import orjson
 import pytest
 
 from gateway.config import Config, parse
-from tests.e2e.clients import AnthropicClient, Client, FailedResponse, Heard, OpenAIClient, ResponsesClient
+from tests.e2e.clients import AnthropicClient, Client, FailedResponse, Heard, OpenAIClient, ResponsesClient, openai_sdk
 from tests.faults.callers import (
     ANTHROPIC_CALLER,
     CALLERS,
@@ -423,6 +423,36 @@ def test_sdks_do_not_notice(upstream: HostileUpstream, talker: Gateway, sdk: str
     assert heard.text.startswith("Salt wind")
     assert heard.finish in ("stop", "end_turn", "completed")
     assert len(heard.arrivals) >= 2
+
+
+COMPLETION: Final = b'data: {"id":"c1","object":"text_completion","created":1,"model":"m","choices":[%s]}\n\n'
+_CHOICE: Final = b'{"index":0,"text":"Salt wind","finish_reason":%s,"logprobs":null}'
+
+
+@pytest.mark.parametrize("is_refused", [False, True], ids=["answered", "refused"])
+def test_calls_that_are_only_relayed_are_kept_alive_too(
+    upstream: HostileUpstream, talker: Gateway, is_refused: bool
+) -> None:
+    """And told what went wrong, in the words of their own API."""
+
+    async def play(peer: Peer, seen: Seen) -> None:
+        await asyncio.sleep(3 * HOLD_S)
+        if is_refused:
+            await peer.send(UNAVAILABLE)
+            return
+        frames = COMPLETION % (_CHOICE % b"null") + COMPLETION % (_CHOICE % b'"stop"') + OPENAI.terminator
+        await peer.send(OPENAI.head, chunk(frames), LAST_CHUNK)
+
+    upstream.perform(play)
+    with (
+        openai_sdk(f"http://127.0.0.1:{talker.port}") as client,
+        client.completions.with_streaming_response.create(
+            model="openai-then-openai", prompt="Hello there", stream=True
+        ) as answer,
+    ):
+        body = answer.read()
+    assert body.startswith(SIGNS["openai"])
+    assert (b'data: {"error":{' in body, b"Salt wind" in body) == (is_refused, not is_refused)
 
 
 @sdks

@@ -11,6 +11,8 @@ import contextlib
 import fcntl
 import logging
 import re
+import socket
+import struct
 import sys
 import termios
 from collections.abc import Callable
@@ -221,7 +223,7 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
         self.scope["extensions"] = {
             extensions.ABORT: self.abort,  # type: ignore[dict-item]
-            extensions.HANG_UP: self.transport.abort,  # type: ignore[dict-item]
+            extensions.HANG_UP: self.hang_up,  # type: ignore[dict-item]
             extensions.UNSENT: self.unacknowledged,  # type: ignore[dict-item]
         }
         self._enter(Phase.HEAD)
@@ -324,6 +326,13 @@ class Connection(HttpToolsProtocol):
             self._disconnect(running)
             self.transport.close()
             self._enter(Phase.CLOSED)
+
+    def hang_up(self) -> None:
+        """Close at once, with a reset: the kernel too throws away what the client has not taken, up to megabytes."""
+        if not self.transport.is_closing():
+            no_linger = struct.pack("ii", 1, 0)
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_linger)
+            self.transport.abort()
 
     def unacknowledged(self) -> int:
         """How many bytes the client's machine has not taken yet, here and in our kernel, which holds megabytes of them.

@@ -5,6 +5,6 @@ from typing import Final
 ABORT: Final = "triglot.abort"
 """Sends what was written and closes the connection, without the last chunk."""
 HANG_UP: Final = "triglot.hang_up"
-"""Closes the connection at once; what the client has not taken of the answer by then is thrown away."""
+"""Resets the connection; what the client has not taken of the answer by then is thrown away."""
 UNSENT: Final = "triglot.unsent"
 """How many bytes of what was written to this connection the client's machine has not taken yet."""

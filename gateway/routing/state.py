@@ -129,8 +129,11 @@ class States:
         return breaker.admits(self.breaker(target), now)
 
     def admit(self, plan: Sequence[Target], now: float) -> tuple[Target, ...]:
-        """The targets of a plan that may be called, in its order; if none may, all, the one back soonest first."""
-        return breaker.admit(plan, self.breaker, now)
+        """The targets of a plan that may be called, in its order; if none may, all, the one back soonest first.
+
+        Those with room for a call come before those that have to be waited for.
+        """
+        return self.with_room_first(breaker.admit(plan, self.breaker, now))
 
     def checked(self, name: str, settings: HealthCheck, now: float, *, is_fine: bool) -> bool | None:
         """A health check of an upstream came to this. Whether it is healthy now, if that is news."""

@@ -48,10 +48,17 @@ LIMITS: Final[dict[str, dict[str, Any]]] = {
 def configuration(port: int, server: dict[str, Any] | None = None) -> bytes:
     """A route for each of the limits; `spare-` has a second upstream, without limits."""
     base = {"dialect": "openai", "url": f"http://127.0.0.1:{port}/v1"}
-    upstreams: dict[str, Any] = {name: {**base, **limits} for name, limits in LIMITS.items()} | {"free": base}
+    upstreams: dict[str, Any] = {name: {**base, **limits} for name, limits in LIMITS.items()} | {
+        "free": base,
+        "failing": base,
+    }
     routes: dict[str, Any] = {name: name for name in LIMITS}
     for name in LIMITS:
         routes[f"spare-{name}"] = {"targets": [{"upstream": name}], "fallback": [{"upstream": "free"}]}
+    routes["three"] = {
+        "targets": [{"upstream": "failing"}],
+        "fallback": [{"upstream": "single"}, {"upstream": "free"}],
+    }
     routes["two"] = {"targets": [{"upstream": "closed"}], "fallback": [{"upstream": "single"}]}
     return orjson.dumps({"server": {"port": 0, **(server or {})}, "upstreams": upstreams, "routes": routes})
 
@@ -380,6 +387,25 @@ def test_where_no_target_has_room_the_queue_of_another_one_is_waited_in(
     reply, _ = crowd.hear(waiting)
     assert_finished(reply, "openai")
     assert reply.header("x-gateway-upstream") == "single"
+
+
+def test_after_a_failure_too_a_target_with_room_comes_first(
+    upstream: HostileUpstream, limited: Gateway, crowd: Crowd
+) -> None:
+    """Room as it is then: the second target had some when the request came."""
+
+    async def fails_when_released(peer: Peer, seen: Seen) -> None:
+        await peer.released()
+        await peer.send(sized(b"{}", 429))
+        peer.close()
+
+    upstream.perform(fails_when_released, hangs_after(OPENAI.first()), answers(OPENAI))
+    first = crowd.come("three")
+    upstream.wait_for_requests(1)
+    crowd.come("single").read_until(b"Salt")
+    upstream.release()
+    reply, _ = crowd.hear(first)
+    assert (reply.status, reply.header("x-gateway-upstream"), reply.header("x-gateway-attempts")) == (200, "free", "2")
 
 
 # -- a crowd that comes and goes ---------------------------------------------------------------------------------------

@@ -127,3 +127,15 @@ def test_an_upstream_that_changed_is_known_for_nothing() -> None:
     assert admitted(after, 1.0, target("a"), target("b")) == "ab"
     fail(before, target("a"))
     assert after.admits(target("a"), 1.0)
+
+
+def test_targets_with_room_come_first_whenever_it_is_asked() -> None:
+    states, limited = States(), Upstream(dialect="openai", url="http://a", max_in_flight=1)
+    a, b, c = target("a", upstream=limited), target("b", upstream=limited), target("c")
+    plan = (a, b, c)
+    ticket = states.upstream("a").admission.enter(b"", lambda: None, 1, 5)
+    assert admitted(states, 0.0, *plan) == "bca"
+    states.upstream("b").admission.enter(b"", lambda: None, 1, 5)
+    assert admitted(states, 0.0, *plan) == "cab"
+    states.upstream("a").admission.leave(ticket)
+    assert admitted(states, 0.0, *plan) == "acb"

@@ -150,7 +150,8 @@ class Row(Expectation):
 class Outage(_Strict):
     """An upstream that is down for a while and then fine, under steady traffic of all clients. Times are seconds.
 
-    The tests play it faster than it is written, settings included; `pytest -m slow` takes the time that it says.
+    The tests play it faster than it is written, the breaker's durations included; `pytest -m slow` takes the time that
+    it says. The breaker has its defaults, so that what is shown is what users get.
     """
 
     fault: str
@@ -167,8 +168,6 @@ class Outage(_Strict):
     """What every single client sees."""
     calls_at_most: int
     """Of the target, as long as it is down."""
-    breaker: Mapping[str, float]
-    """The breaker's settings; durations are seconds. The defaults, so that what is shown is what users get."""
 
 
 class Page(_Strict):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from tests.faults.acts import ACTS, SAYINGS
-from tests.faults.catalogue import Act, Calls, Expectation, Page, Row, pages
+from tests.faults.catalogue import Act, Calls, Expectation, Outage, Page, Row, pages
 
 _INTRODUCTION: Final = """\
 # What happens when an upstream fails
@@ -51,13 +51,33 @@ def page() -> str:
     return "\n".join([_INTRODUCTION, *words, *(part for found in pages() for part in _section(found))])
 
 
+_ROW: Final = (
+    "fault",
+    "the upstream",
+    "where",
+    "asked for",
+    "the client sees",
+    "calls of the target",
+    "of the fallback",
+)
+_OUTAGE: Final = ("fault", "the target", "the client sees", "calls of the target while it is down", "back")
+
+
 def _section(found: Page) -> Iterator[str]:
     yield f"## {found.title}\n\n{found.about.strip()}\n"
-    head = ("fault", "the upstream", "where", "asked for", "the client sees", "calls of the target", "of the fallback")
-    yield _table(head, map(_cells, found.rows))
+    if found.rows:
+        yield _table(_ROW, map(_cells, found.rows))
+    if found.outages:
+        yield _table(_OUTAGE, map(_outage, found.outages))
     for row in found.rows:
         if row.then:
-            yield f"After *{row.fault}*: {'; then '.join(_further(row, expected) for expected in row.then)}.\n"
+            yield f"After *{row.fault}*: {'; then '.join(_further(expected) for expected in row.then)}.\n"
+
+
+def _outage(outage: Outage) -> tuple[str, ...]:
+    down = f"{_deed(outage.down)} for {outage.down_s:g} s, then answers"
+    calls, back = f"at most {outage.calls_at_most}", f"within {outage.back_within_s:g} s"
+    return (outage.fault, down, f"{_sees(outage)}, all clients", calls, back)
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -80,12 +100,14 @@ def _asked(row: Row) -> str:
     return "stream or whole" if len(asked) == 2 else asked[0]
 
 
-def _sees(expected: Expectation) -> str:
-    named = {"whole": "the answer", "broken": "a broken stream"}
-    told = (
-        f", {', '.join(f'`{name}: {value}`' for name, value in expected.headers.items())}" if expected.headers else ""
-    )
-    return named.get(expected.sees, f"`{expected.sees}`") + told
+def _sees(expected: Expectation | Outage) -> str:
+    named = {
+        "whole": "the answer",
+        "broken": "a broken stream",
+        "filtered": "what came, and that a filter cut the rest",
+    }
+    headers = expected.headers if isinstance(expected, Expectation) else {}
+    return ", ".join([named.get(expected.sees, f"`{expected.sees}`"), *(f"`{key}: {headers[key]}`" for key in headers)])
 
 
 def _calls(calls: Calls) -> str:
@@ -93,9 +115,9 @@ def _calls(calls: Calls) -> str:
     return " + ".join(told) or "0"
 
 
-def _further(row: Row, expected: Expectation) -> str:
+def _further(expected: Expectation) -> str:
     called = ", ".join(f"{place} {_calls(windows)}" for place, windows in expected.calls.items())
-    waited = f"{expected.after_s:g} s later, " if expected.after_s else ""
+    waited = f"{expected.after_s:g} s later " if expected.after_s else ""
     return f"{waited}the next request sees {_sees(expected)} (calls: {called})"
 
 

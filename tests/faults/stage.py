@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -38,7 +39,10 @@ LIMITS: Final = {"port": "0", "max_event": "1MiB", "max_answer": "1MiB"}
 
 @dataclass(slots=True)
 class Scene:
-    """One playing of a row. `calls`: when each place was called, on the upstream's clock."""
+    """One playing of a row.
+
+    `calls`: when each place was called for one call of the client, on the upstream's clock. `done`: how often in all.
+    """
 
     name: str
     row: Row
@@ -47,6 +51,7 @@ class Scene:
     caller: Caller
     voice: Voice
     calls: dict[str, list[float]] = field(default_factory=dict)
+    done: Counter[str] = field(default_factory=Counter)
     heard: asyncio.Event = field(default_factory=asyncio.Event)
     peers: list[Peer] = field(default_factory=list)
     slips: list[str] = field(default_factory=list)
@@ -138,7 +143,8 @@ class Director:
         if not acts:
             scene.slip("no call of anybody else", f"a call of {place}, with {[name for name, _ in seen.headers]}")
             return _hangs_up
-        act = acts[min(len(calls), len(acts)) - 1]
+        scene.done[place] += 1
+        act = acts[min(scene.done[place], len(acts)) - 1]
         cue = Cue(act, scene.voice, act.at or scene.at, scene.heard, f"/{name}/elsewhere")
 
         async def play(peer: Peer, seen: Seen) -> None:

@@ -32,7 +32,10 @@ FAULTS: Final = (
     Act(does="refuses", status=429, saying="busy", retry_after="1"),
     Act(does="refuses", status=429, saying="busy"),
     Act(does="refuses", status=400, saying="a malformed request"),
-    *map(Act.model_validate, sorted(ACTS.keys() - {"answers", "refuses", "endless", "unreachable", "many headers"})),
+    *map(
+        Act.model_validate,
+        sorted(ACTS.keys() - {"answers", "is filtered", "refuses", "endless", "unreachable", "many headers"}),
+    ),
 )
 _PRUNE_S: Final = 1.0
 

@@ -47,7 +47,8 @@ class Judge:
 
     def _tell(self, became: State | None, error: BaseException | None) -> None:
         if became is State.OPEN:
-            why = error.kind if isinstance(error, GatewayError) else "failures"
+            self._state.opened += 1
+            why = error.word if isinstance(error, GatewayError) else "failures"
             alone_s = self._state.breaker.until - self._now()
             logger.warning("target %s is left alone for %.1f s, the last error was: %s", self._name, alone_s, why)
         elif became is State.CLOSED:

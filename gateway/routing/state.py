@@ -36,6 +36,8 @@ class TargetState:
     recent_first_tokens: Recent = field(default_factory=Recent)
     recent_wholes: Recent = field(default_factory=Recent)
     breaker: Breaker = field(default_factory=Breaker)
+    opened: int = 0
+    """How often its tries opened the breaker."""
 
     def recent(self, *, streams: bool) -> Recent:
         """The last of what `wait` smooths, for hedging."""

@@ -21,11 +21,12 @@ logger: Final = logging.getLogger("triglot.upstreams")
 class Judge:
     """Sits over one try of one target, from when it is sent to when it is over, whichever way."""
 
-    def __init__(self, states: States, target: Target, timeline: Timeline) -> None:
+    def __init__(self, states: States, target: Target, timeline: Timeline, *, counts: bool) -> None:
+        """`counts`: whether it is a try for an answer; a call beside that may fail where answers don't."""
         self._state = states.target(target)
         self._name = "/".join(target.key)
         self._now = asyncio.get_running_loop().time
-        self._trial = Trial(self._state, target.upstream.breaker, self._now())
+        self._trial = Trial(self._state, target.upstream.breaker if counts else None, self._now())
         self._broken: GatewayError | None = None
         timeline.on_first_content.append(self._answered)
 

@@ -207,7 +207,7 @@ class Trying:
         record.upstream, record.upstream_dialect = target.name, target.upstream.dialect
         attempt = self._make_attempt(self._services, self._call, target, self._route.timeouts, client)
         try:
-            with Judge(self._services.states, target, client.timeline) as judge:
+            with Judge(self._services.states, target, client.timeline, counts=attempt.is_answer) as judge:
                 await attempt.run()
                 judge.settle(attempt.error, has_head=attempt.has_head)
         finally:

@@ -13,10 +13,10 @@ import orjson
 import pytest
 
 from gateway.config import parse
-from tests.faults.callers import OPENAI_CALLER, Reply, ask, calling
+from tests.faults.callers import ANTHROPIC_CALLER, OPENAI_CALLER, Reply, ask, calling, post
 from tests.faults.harness import KEY, Gateway, gateway_in_thread, watched
 from tests.faults.hostile_upstream import HostileUpstream, Peer, Play, Seen, hostile_upstream, until
-from tests.faults.voices import OPENAI, answers, chunk, hangs_after, hangs_up_after, sized
+from tests.faults.voices import ANTHROPIC, OPENAI, answers, chunk, hangs_after, hangs_up_after, sized
 
 QUICK: Final = {"min_requests": "4", "open": "400ms", "max_open": "800ms"}
 """A breaker that opens, and is back, in less than a second."""
@@ -166,6 +166,31 @@ def test_clients_that_leave_take_a_target_from_nobody(scene: Stage) -> None:
     scene.first.perform(answers(OPENAI))
     assert scene.served_by() == "first"
     assert scene.news == ""
+
+
+def test_counts_that_fail_take_a_target_from_nobody_that_answers() -> None:
+    """Counting is another call of the upstream, and may be down alone."""
+
+    async def play(peer: Peer, seen: Seen) -> None:
+        if seen.target.endswith("/count_tokens"):
+            await peer.send(sized(b"{}", 500))
+        else:
+            await peer.send(ANTHROPIC.answer(seen))
+
+    with hostile_upstream() as upstream:
+        upstream.perform(play)
+        server = {"dialect": "anthropic", "url": f"http://127.0.0.1:{upstream.port}", "breaker": QUICK}
+        text = {
+            "server": {"port": "0"},
+            "upstreams": {"a": server, "b": {**server, "url": "http://127.0.0.1:1"}},
+            "routes": {"demo": {"targets": [{"upstream": "a"}], "fallback": [{"upstream": "b"}]}},
+        }
+        with gateway_in_thread(parse(orjson.dumps(text), "counts.yaml", {})) as gateway:
+            count = orjson.dumps(ANTHROPIC_CALLER.body("demo"))
+            for _ in range(10):
+                assert ask(gateway.port, post("/v1/messages/count_tokens", count)).status == 502
+            assert ask(gateway.port, ANTHROPIC_CALLER.request("demo")).status == 200
+            assert not gateway.news
 
 
 def test_a_target_that_asks_to_be_left_alone_is_left_alone_at_once_and_as_long(scene: Stage) -> None:

@@ -139,7 +139,7 @@ def _likeliest(route: Route) -> float:
 def _reasoned(route: Route, name: str, moment: Moment) -> Iterator[tuple[Target, str]]:
     """The plan, and for each target why it stands where it does."""
     states = States()
-    balanced = candidates(route, name, states)
+    balanced = candidates(route, name, states, moment.now)
     why = reasons(route.balance, balanced, moment)
     told: dict[tuple[str, str], str] = {}
     for candidate, reason in zip(balanced, why, strict=True):

@@ -12,6 +12,7 @@ from gateway.attempt import Attempt, Call, Client, Services
 from gateway.errors import ClientError, GatewayError, NoRoom, UpstreamError, untraced
 from gateway.hedging import Lane, Race, Racer
 from gateway.judging import Judge
+from gateway.routing.blame import Verdict, outcome
 from gateway.routing.budget import Budget
 from gateway.routing.course import Course, Remedy, Try, remedy_of
 from gateway.routing.hedge import patience
@@ -197,7 +198,7 @@ class Trying:
         try:
             yield
         except UpstreamError as error:
-            if error.is_retryable and not timeline.content_events:
+            if not timeline.content_events and outcome(error, is_answered=False).verdict is not Verdict.NOTHING:
                 state.wait(streams=streams).failed(now() - called, now())
             raise
 

@@ -8,7 +8,8 @@
 | `prefix`          | by hash of the conversation's beginning, unless full  | shares of conversations, and of room |
 | `sticky`          | by hash of a session or user                          | shares of sessions                   |
 
-In all of them weight 0 stands by: such a target is never first.
+In all of them weight 0 stands by: such a target is never first. Nor is one that can't be called, by its breaker or
+because it is full, while another can.
 """
 
 from __future__ import annotations
@@ -29,11 +30,17 @@ _GREATEST: Final = math.nextafter(1.0, 0.0)
 
 
 class Candidate(NamedTuple):
-    """A target that may be first, its weight, and what is known of it."""
+    """A target that may be first, its weight, and what is known of it.
+
+    `is_ready`: whether it can be called just now. `is_on_probation`: whether one request is to find out if it can be
+    used again.
+    """
 
     target: Target
     weight: int
     state: TargetState
+    is_ready: bool = True
+    is_on_probation: bool = False
 
     @property
     def load(self) -> float:
@@ -59,13 +66,23 @@ Candidates = Sequence[Candidate]
 
 
 def order(balance: Balance, candidates: Candidates, moment: Moment) -> list[Candidate]:
-    """All candidates, the one to try first in front."""
+    """All candidates, the one to try first in front.
+
+    Those that can't be called now don't take part: what was theirs is shared by all others, not left to the next.
+    """
     sharing = [candidate for candidate in candidates if candidate.weight]
-    standing_by = [candidate for candidate in candidates if not candidate.weight]
-    return [*(_ordered(balance, sharing, moment) if len(sharing) > 1 else sharing), *standing_by]
+    ready = [candidate for candidate in sharing if candidate.is_ready]
+    groups = (
+        _ordered(balance, ready, moment),
+        _ordered(balance, [candidate for candidate in sharing if not candidate.is_ready], moment),
+        [candidate for candidate in candidates if not candidate.weight],
+    )
+    return [candidate for group in groups for candidate in group]
 
 
-def _ordered(balance: Balance, sharing: Candidates, moment: Moment) -> list[Candidate]:
+def _ordered(balance: Balance, sharing: Candidates, moment: Moment) -> Candidates:
+    if len(sharing) < 2:
+        return sharing
     match balance.way:
         case Weighted():
             return _by_weight(sharing, moment)
@@ -150,9 +167,11 @@ def _by_wait(sharing: Candidates, moment: Moment) -> list[Candidate]:
 
 
 def _cost(candidate: Candidate, moment: Moment) -> tuple[int, float]:
-    """What was never tried is tried, but by one request at a time."""
+    """What was never tried is tried, but by one request at a time; so is what failed, when it may have recovered."""
     busy = candidate.state.in_flight
     wait_s = candidate.state.wait(streams=moment.streams).seconds(moment.now)
+    if candidate.is_on_probation:
+        return 0, 0.0
     if wait_s is None:
         return (0, 0.0) if not busy else (2, busy)
     return 1, wait_s * (busy + 1)

@@ -131,9 +131,14 @@ class Ticket:
     probe: int = 0
 
 
+def standing(breaker: Breaker, now: float) -> State:
+    """The state it is in by now."""
+    return _rested(breaker, now).state
+
+
 def admits(breaker: Breaker, now: float) -> bool:
     """Whether the next request may go there; where it is half-open, it will be the probe."""
-    return _rested(breaker, now).state in (State.CLOSED, State.HALF_OPEN)
+    return standing(breaker, now) in (State.CLOSED, State.HALF_OPEN)
 
 
 def admit(plan: Sequence[Place], of: Callable[[Place], Breaker], now: float) -> tuple[Place, ...]:

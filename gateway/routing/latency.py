@@ -16,27 +16,34 @@ wait for a first token, and forgotten like one, so that the target is tried agai
 class PeakEwma:
     """Seconds from a call to what is waited for."""
 
-    __slots__ = ("_at", "_peak_s")
+    __slots__ = ("_at", "_failed_at", "_failed_s", "_peak_s")
 
     def __init__(self) -> None:
         self._peak_s: float | None = None
         self._at = 0.0
+        self._failed_s = 0.0
+        self._failed_at = 0.0
 
     def answered(self, seconds: float, now: float) -> None:
-        """What was waited for came just `now`, so long after the call.
+        """What was waited for came just `now`, so long after the call. Failures before it are forgiven.
 
         Until the call, time only let fade what was known; from the call on, it weighs the new wait in.
         """
         weight = 1 - _kept(min(seconds, now - self._at))
-        self._peak_s, self._at = max(seconds, (self.seconds(now) or 0.0) + seconds * weight), now
+        faded = (self._peak_s or 0.0) * _kept(now - self._at)
+        self._peak_s, self._at = max(seconds, faded + seconds * weight), now
+        self._failed_s = 0.0
 
     def failed(self, seconds: float, now: float) -> None:
-        """It did not come, by the target's fault."""
-        self.answered(max(seconds, FAILED_S), now)
+        """It did not come, by the target's fault, so long after the call."""
+        self._failed_s = max(seconds, FAILED_S, self._failed_s * _kept(now - self._failed_at))
+        self._failed_at = now
 
     def seconds(self, now: float) -> float | None:
         """What to reckon with. None: never tried."""
-        return None if self._peak_s is None else self._peak_s * _kept(now - self._at)
+        if self._peak_s is None and not self._failed_s:
+            return None
+        return max((self._peak_s or 0.0) * _kept(now - self._at), self._failed_s * _kept(now - self._failed_at))
 
 
 def _kept(seconds: float) -> float:

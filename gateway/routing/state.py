@@ -104,9 +104,10 @@ class States:
 
     def with_room_first(self, targets: Sequence[Target]) -> tuple[Target, ...]:
         """Those that would be called at once before those that have to be waited for; else in their order."""
-        return tuple(sorted(targets, key=lambda target: not self._has_room(target)))
+        return tuple(sorted(targets, key=lambda target: not self.has_room(target)))
 
-    def _has_room(self, target: Target) -> bool:
+    def has_room(self, target: Target) -> bool:
+        """Whether a call of a target would not have to wait for others to end."""
         return self.upstream(target.name).admission.has_room(target.upstream.max_in_flight)
 
     def upstream(self, name: str) -> UpstreamState:
@@ -129,6 +130,10 @@ class States:
     def admits(self, target: Target, now: float) -> bool:
         """Whether the next request may be sent to a target."""
         return breaker.admits(self.breaker(target), now)
+
+    def is_on_probation(self, target: Target, now: float) -> bool:
+        """Whether the next request sent to a target decides if others follow."""
+        return breaker.standing(self.breaker(target), now) is breaker.State.HALF_OPEN
 
     def admit(self, plan: Sequence[Target], now: float) -> tuple[Target, ...]:
         """The targets of a plan that may be called, in its order; if none may, all, the one back soonest first.

@@ -70,6 +70,33 @@ def test_every_target_comes_once_and_those_of_weight_zero_last(
     assert all(reasons(balance(written), given_, Moment(chance, key=key)))
 
 
+@pytest.mark.parametrize("written", BALANCES, ids=str)
+def test_who_cannot_be_called_is_not_first_while_another_can(written: Any) -> None:
+    a, b, c, standby = candidates(a=5, b=1, c=1, d=0)
+    gone = a._replace(is_ready=False)
+    for moment in moments(30, key=key_of("s")):
+        ordered = order(balance(written), [gone, b, c, standby], moment)
+        assert ordered[2:] == [gone, standby]
+        all_gone = [candidate._replace(is_ready=False) for candidate in (a, b, c)]
+        assert names(order(balance(written), all_gone, moment)) == names(order(balance(written), [a, b, c], moment))
+
+
+def test_the_share_of_one_that_cannot_be_called_is_shared_by_all_others() -> None:
+    """It isn't left to whoever comes next in the file."""
+    a, b, c = candidates(a=1, b=1, c=1)
+    gone = a._replace(is_ready=False)
+    firsts = Counter(names(order(balance("weighted"), [gone, b, c], moment))[0] for moment in moments(2000))
+    assert firsts["b"] / 2000 == pytest.approx(1 / 2, abs=0.05)
+
+
+def test_room_is_reckoned_among_those_that_can_be_called() -> None:
+    """Two of three left: each may hold 1.25 times a half, not a third."""
+    a, b, c = busy({"a": (1, 0), "b": (1, 5), "c": (1, 5)})
+    moment = Moment(0.1, key=key_of("s"))
+    first, *_ = order(balance("prefix"), [a._replace(is_ready=False), b, c], moment)
+    assert first == order(balance({"sticky": "user"}), [b, c], moment)[0]
+
+
 # --- least in flight ---
 
 
@@ -186,6 +213,15 @@ def test_a_target_that_only_fails_fast_is_not_the_fastest() -> None:
         else:
             first.state.first_token.answered(0.3, float(second))
     assert 1 <= tries <= 3
+
+
+def test_one_request_finds_out_whether_a_target_has_recovered() -> None:
+    """Its breaker lets one through; that it failed lately must not keep that one away."""
+    a, b = waited(a=0.1, b=0.1)
+    b.state.first_token.failed(0.001, 0.0)
+    assert order(balance("fastest"), [a, b], Moment(0.5))[0] is a
+    probed = b._replace(is_on_probation=True)
+    assert order(balance("fastest"), [a, probed], Moment(0.5))[0] is probed
 
 
 def test_streams_and_whole_answers_are_not_compared() -> None:

@@ -77,3 +77,18 @@ def test_a_quick_failure_is_no_quick_answer() -> None:
     assert ewma.seconds(1.0) == FAILED_S
     ewma.failed(60.0, 2.0)
     assert ewma.seconds(2.0) == 60.0
+
+
+def test_an_answer_forgives_the_failures_before_it() -> None:
+    """A server that is back is measured anew, not held to be slow for a minute because it had been away."""
+    ewma = after((0.2, 0.0))
+    ewma.failed(0.001, 1.0)
+    assert ewma.seconds(1.0) == FAILED_S
+    ewma.answered(0.3, 2.0)
+    assert ewma.seconds(2.0) == 0.3
+
+
+def test_a_failure_fades_too() -> None:
+    ewma = PeakEwma()
+    ewma.failed(0.001, 0.0)
+    assert ewma.seconds(DECAY_S) == pytest.approx(FAILED_S / math.e)

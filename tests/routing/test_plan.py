@@ -9,6 +9,7 @@ import pytest
 
 from gateway.config import Config, parse
 from gateway.routing.balancing import Moment
+from gateway.routing.breaker import Breaker, State
 from gateway.routing.plan import plan
 from gateway.routing.state import States
 from gateway.routing.table import Table
@@ -17,6 +18,7 @@ from gateway.routing.target import Target
 UPSTREAMS = "upstreams:\n" + "".join(
     f"  {name}: {{dialect: openai, url: 'simulator://{name}'}}\n" for name in ("a", "b", "c", "d")
 )
+UPSTREAMS += "  e: {dialect: openai, url: 'simulator://e', max_in_flight: 1}\n"
 
 
 def config(routes: str) -> Config:
@@ -32,8 +34,12 @@ def planned(routes: str, asked: str, chance: float) -> tuple[Target, ...]:
     return plan(table(routes).find([asked])[0], asked, Moment(chance), States())
 
 
+def names_of(targets: tuple[Target, ...]) -> str:
+    return "".join(target.name for target in targets)
+
+
 def names(routes: str, chance: float) -> str:
-    return "".join(target.name for target in planned(routes, "demo", chance))
+    return names_of(planned(routes, "demo", chance))
 
 
 WEIGHTED = "demo: {targets: [{upstream: a, weight: 1}, {upstream: b, weight: 7}, {upstream: c, weight: 2}]}"
@@ -110,3 +116,22 @@ def test_what_is_known_of_a_target_goes_by_configured_names_only() -> None:
     routes = '"claude-*": {targets: [{upstream: a}, {upstream: b, model: fixed}]}'
     keys = {target.key for n in range(99) for target in planned(routes, f"claude-{n}", 0)}
     assert keys == {("a", "claude-*"), ("b", "fixed")}
+
+
+def test_a_target_that_is_left_alone_takes_no_part_until_its_time_is_over() -> None:
+    route, _ = table(WEIGHTED).find(["demo"])
+    states = States()
+    heaviest = plan(route, "demo", Moment(0.5), states)[0]
+    states.target(heaviest).breaker = Breaker(State.OPEN, until=60.0)
+    left_alone = Counter(names_of(plan(route, "demo", Moment(step / 300, now=59.0), states)) for step in range(300))
+    assert left_alone == {"acb": 100, "cab": 200}
+    later = plan(route, "demo", Moment(0.5, now=60.0), states)
+    assert later[0] == heaviest
+
+
+def test_a_full_target_takes_no_part_while_another_has_room() -> None:
+    route, _ = table("demo: {targets: [{upstream: e, weight: 9}, {upstream: b}]}").find(["demo"])
+    states = States()
+    assert names_of(plan(route, "demo", Moment(0.5), states)) == "eb"
+    states.upstream("e").admission.enter(b"", lambda: None, 1, 0)
+    assert {names_of(plan(route, "demo", Moment(step / 8), states)) for step in range(8)} == {"be"}

@@ -197,6 +197,10 @@ class Trying:
             timeline.on_first_content.append(lambda came: state.answered(came - called, came, streams=streams))
         try:
             yield
+        except asyncio.CancelledError:  # the other one of two was faster, or the client did not wait longer
+            if not timeline.content_events:
+                state.wait(streams=streams).outwaited(now() - called, now())
+            raise
         except UpstreamError as error:
             if not timeline.content_events and outcome(error, is_answered=False).verdict is not Verdict.NOTHING:
                 state.wait(streams=streams).failed(now() - called, now())

@@ -39,6 +39,11 @@ class PeakEwma:
         self._failed_s = max(seconds, FAILED_S, self._failed_s * _kept(now - self._failed_at))
         self._failed_at = now
 
+    def outwaited(self, seconds: float, now: float) -> None:
+        """Nobody waited any longer: it would have taken at least so long."""
+        if seconds > (self.seconds(now) or 0.0):
+            self._peak_s, self._at = seconds, now
+
     def seconds(self, now: float) -> float | None:
         """What to reckon with. None: never tried."""
         if self._peak_s is None and not self._failed_s:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -42,14 +42,19 @@ def world(balance: Any, *scripts: str, weights: Mapping[str, int] | None = None)
 
 
 def ask(
-    running: World, *said: str, stream: bool = False, headers: Mapping[str, str] | None = None, **further: Any
+    running: World,
+    *said: str,
+    stream: bool = False,
+    headers: Mapping[str, str] | None = None,
+    timeout: float = PATIENCE_S,
+    **further: Any,
 ) -> requests.Response:
     """A call whose conversation alternates between user and assistant."""
     roles = ("user", "assistant")
     messages = [{"role": roles[index % 2], "content": text} for index, text in enumerate(said or ("Hello",))]
     body = {"model": "demo", "messages": messages, "stream": stream, **further}
     answer = requests.post(
-        f"{running.url}/v1/chat/completions", json=body, headers=headers, stream=stream, timeout=PATIENCE_S
+        f"{running.url}/v1/chat/completions", json=body, headers=headers, stream=stream, timeout=timeout
     )
     assert answer.status_code == 200
     return answer
@@ -129,6 +134,18 @@ def test_fastest_tries_both_and_stays_with_the_quicker(stream: bool) -> None:
             ask(running, stream=stream).close()
         assert 1 <= running.calls(SLOW) <= 2
         assert running.calls(QUICK[0]) >= 18
+
+
+def test_fastest_learns_of_a_target_that_nobody_waited_for() -> None:
+    stuck = "ttft=60s&tps=0"
+    with world("fastest", stuck, QUICK[0]) as running:
+        while not running.calls(stuck):
+            with suppress(requests.exceptions.ReadTimeout):
+                ask(running, timeout=0.5)
+        wait_until(lambda: not running.active(stuck))
+        for _ in range(10):
+            ask(running)
+        assert running.calls(stuck) == 1
 
 
 def test_fastest_leaves_a_target_that_fails_fast() -> None:

@@ -92,3 +92,10 @@ def test_a_failure_fades_too() -> None:
     ewma = PeakEwma()
     ewma.failed(0.001, 0.0)
     assert ewma.seconds(DECAY_S) == pytest.approx(FAILED_S / math.e)
+
+
+@pytest.mark.parametrize(("known", "waited", "expected"), [(0.5, 3.0, 3.0), (0.5, 0.1, 0.5), (None, 0.1, 0.1)])
+def test_a_wait_that_somebody_gave_up_was_at_least_so_long(known: float | None, waited: float, expected: float) -> None:
+    ewma = PeakEwma() if known is None else after((known, 0.0))
+    ewma.outwaited(waited, 0.0)
+    assert ewma.seconds(0.0) == expected

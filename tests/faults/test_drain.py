@@ -183,18 +183,18 @@ def test_at_the_deadline_each_phase_of_a_request_hears_of_it_in_its_dialect(
     upstream: HostileUpstream, tmp_path: Path
 ) -> None:
     with draining(upstream, tmp_path, "600ms") as process, ExitStack() as stack:
-
-        def begun(request: bytes) -> Call:
-            return stack.enter_context(calling(process.port, request))
-
         waiting: list[tuple[Caller, Call]] = []
         for caller in CALLERS:
             silence = says(caller, "silence")
-            waiting.append((caller, begun(caller.request("openai", **silence))))  # in prefill
-            waiting.append((caller, begun(caller.request("openai", stream=False, **silence))))
-            waiting.append((caller, begun(caller.request("openai", version="1.0", **silence))))
-            waiting.append((caller, begun(caller.request("openai", **silence)[:-5])))  # its body never ends
-        streams = [(caller, begun(caller.request("openai", **says(caller, "stay")))) for caller in FOUR]
+            waiting.append((caller, _begun(stack, process, caller.request("openai", **silence))))  # in prefill
+            waiting.append((caller, _begun(stack, process, caller.request("openai", stream=False, **silence))))
+            waiting.append((caller, _begun(stack, process, caller.request("openai", version="1.0", **silence))))
+            waiting.append(
+                (caller, _begun(stack, process, caller.request("openai", **silence)[:-5]))
+            )  # its body never ends
+        streams = [
+            (caller, _begun(stack, process, caller.request("openai", **says(caller, "stay")))) for caller in FOUR
+        ]
         for _, call in streams:
             call.read_until(b"Salt")
         upstream.wait_for_requests(3 * len(CALLERS) + len(FOUR))
@@ -244,6 +244,38 @@ def test_who_waits_for_an_upstream_is_told_too(upstream: HostileUpstream, tmp_pa
         assert process.popen.wait(5) == 0
     assert [line["end"] for line in process.lines] == ["drained"] * 4
     assert len(upstream.requests) == 3, "neither the retry nor who was queued called the upstream"
+
+
+def test_two_tries_at_once_are_one_request_to_be_told(upstream: HostileUpstream, tmp_path: Path) -> None:
+    """While neither has said a word, and when one of them has won."""
+    upstream.perform(as_it_is_told)
+    server = {"url": f"http://127.0.0.1:{upstream.port}/v1", "dialect": "openai"}
+    route = {
+        "targets": [{"upstream": "one"}],
+        "fallback": [{"upstream": "two"}],
+        "hedge": {"after": "50ms", "max_ratio": 1},
+    }
+    file = {"server": {"drain": "500ms"}, "upstreams": {"one": server, "two": server}, "routes": {"both": route}}
+    with gateway_process(tmp_path, orjson.dumps(file), free_port()) as process, ExitStack() as stack:
+        streams = [(caller, _begun(stack, process, caller.request("both", **says(caller, "stay")))) for caller in FOUR]
+        for _, call in streams:
+            call.read_until(b"Salt")
+        waiting = [
+            (caller, _begun(stack, process, caller.request("both", **says(caller, "silence")))) for caller in FOUR
+        ]
+        until(lambda: sum(b"silence" in seen.body for seen in upstream.requests) == 2 * len(FOUR), "all are hedged")
+        process.popen.send_signal(signal.SIGTERM)
+        for caller, call in waiting:
+            assert_told_to_come_back(call.read_reply(), caller)
+        for caller, call in streams:
+            assert_broken(call.read_reply(), caller.form(OPENAI))
+        assert process.popen.wait(5) == 0
+    assert [line["end"] for line in process.lines] == ["drained"] * (len(waiting) + len(streams))
+    assert "Traceback" not in process.log.read_text()
+
+
+def _begun(stack: ExitStack, process: Process, request: bytes) -> Call:
+    return stack.enter_context(calling(process.port, request))
 
 
 def test_answers_read_on_for_nobody_have_the_same_time(upstream: HostileUpstream, tmp_path: Path) -> None:

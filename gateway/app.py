@@ -75,7 +75,7 @@ class Gateway:
             settings=config.server,
             table=Table(config),
             sealer=Sealer(config.server.sealing),
-            states=before.states.kept(same),
+            states=before.states.kept(same, config.routes),
         )
         self._config = config
         await self._checks.watch(config.upstreams)

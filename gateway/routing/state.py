@@ -116,9 +116,11 @@ class States:
             state = self._upstreams[name] = UpstreamState()
         return state
 
-    def kept(self, names: Collection[str]) -> States:
-        """What is known of these upstreams, in common with them from here on, and nothing of any other."""
+    def kept(self, names: Collection[str], routes: Collection[str] = ()) -> States:
+        """What is known of these upstreams and routes, in common with them from here on, and nothing of any other."""
         kept = States()
+        kept._hedges = {name: state for name, state in self._hedges.items() if name in routes}
+        kept._continuations = {name: state for name, state in self._continuations.items() if name in routes}
         kept._targets = {key: state for key, state in self._targets.items() if key[0] in names}
         kept._upstreams = {name: state for name, state in self._upstreams.items() if name in names}
         return kept

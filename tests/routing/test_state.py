@@ -139,3 +139,13 @@ def test_targets_with_room_come_first_whenever_it_is_asked() -> None:
     assert admitted(states, 0.0, *plan) == "cab"
     states.upstream("a").admission.leave(ticket)
     assert admitted(states, 0.0, *plan) == "acb"
+
+
+def test_the_books_of_a_route_that_stays_go_on() -> None:
+    """So that a reload gives nobody second tries beyond the share."""
+    before = States()
+    hedges, continuations = before.hedges("stays", 0.1), before.continuations("stays")
+    after = before.kept((), {"stays"})
+    assert after.hedges("stays", 0.2) is hedges
+    assert after.continuations("stays") is continuations
+    assert before.kept((), ()).hedges("stays", 0.1) is not hedges

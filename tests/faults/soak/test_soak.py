@@ -64,6 +64,7 @@ def routes(port: int, hostile: int) -> bytes:
             "targets": [{"upstream": name, "model": "m"}],
             "fallback": [{"upstream": names[(number + 1) % len(names)], "model": "m"}],
             "timeouts": timeouts,
+            "hedge": {"after": "1s", "max_ratio": 0.1},
         }
         for number, name in enumerate(names)
     }

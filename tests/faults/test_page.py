@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from tests.faults.catalogue import pages, rows
@@ -20,3 +21,12 @@ def test_every_row_is_on_it() -> None:
     names = [row.fault for row in rows()] + [outage.fault for found in pages() for outage in found.outages]
     for name in names:
         assert f"| {name} |" in told
+
+
+def test_every_test_that_holds_a_promise_exists() -> None:
+    """The table of the promises names them."""
+    folder = Path(__file__).parent
+    named = re.findall(r"`([\w/]+\.py)::(test_\w+)`", (folder / "README.md").read_text(encoding="utf-8"))
+    assert len(named) > 30
+    for path, name in named:
+        assert re.search(rf"def {name}\(", (folder / path).read_text(encoding="utf-8")), f"{path}::{name}"

@@ -20,6 +20,8 @@ from tests.faults.voices import OPENAI, answers, chunk, hangs_after, head
 
 LIMIT_S: Final = 0.3
 SLACK_S: Final = 0.5
+EARLY_S: Final = 0.1
+"""What a deadline may seem early by: a busy loop reads its clock once a turn."""
 LONG: Final = "8s"
 both_forms = pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
 both_routes = pytest.mark.parametrize("route", ["single", "both"])
@@ -55,7 +57,7 @@ def timed(what: str, gateway: Gateway, request: bytes) -> Reply:
     begun = time.perf_counter()
     reply = ask(gateway.port, request)
     took = time.perf_counter() - begun
-    assert LIMIT_S <= took < LIMIT_S + SLACK_S
+    assert LIMIT_S - EARLY_S <= took < LIMIT_S + SLACK_S
     measure(f"s beyond the limit until {what} was told or somebody else had answered", took - LIMIT_S)
     return reply
 

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from gateway.config.complaints import flaw
 from gateway.config.section import Section, default
-from gateway.config.units import DURATION, seconds
+from gateway.config.units import DURATION, Unit, seconds
 
 P95: Final = "p95"
 
@@ -25,6 +25,7 @@ def _after(value: object) -> object:
 After = Annotated[
     float | Literal["p95"],
     BeforeValidator(_after),
+    Unit.TIME,
     WithJsonSchema({"type": "string", "pattern": rf"^{DURATION.pattern}$|^{P95}$|\$\{{"}),
 ]
 """Seconds, or the target's own 95th percentile."""

@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 
 from gateway.config.balance import Balance
 from gateway.config.section import Section
-from gateway.config.units import IS_SIZE, IS_TIME, spelled_size, spelled_time
+from gateway.config.units import Unit, spelled_size, spelled_time
 
 _WORDS: Final = {None: "none", True: "yes", False: "no"}
 
@@ -58,10 +58,12 @@ def _inner(section: Section, path: str, *, is_written: bool) -> Iterator[Setting
 def _spelled(value: Any, field: FieldInfo) -> str:
     if isinstance(value, bool) or value is None:
         return _WORDS[value]
+    if not isinstance(value, int | float):
+        return str(value)
     marks = [*field.metadata, *(mark for inner in get_args(field.annotation) for mark in _marks(inner))]
-    if IS_TIME in marks:
+    if Unit.TIME in marks:
         return spelled_time(value)
-    return spelled_size(value) if IS_SIZE in marks else str(value)
+    return spelled_size(int(value)) if Unit.SIZE in marks else str(value)
 
 
 def _marks(annotation: Any) -> tuple[Any, ...]:

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from enum import Enum, auto
 from typing import Annotated, Final
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from gateway.config.complaints import flaw
+
+
+class Unit(Enum):
+    """What the number of a setting counts; stands in the annotation of the setting."""
+
+    TIME = auto()
+    SIZE = auto()
+
 
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _BYTES: Final = {
@@ -69,15 +78,10 @@ def _written(value: float, units: Mapping[str, float]) -> str:
     return f"{round(value / units[unit], 6):g}{unit}"
 
 
-IS_TIME: Final = BeforeValidator(seconds)
-"""What marks a duration."""
-IS_SIZE: Final = BeforeValidator(_size)
-"""What marks a size."""
-
 # From code a plain number is taken as seconds or bytes; in a file every value is text, so there it is refused.
-Seconds = Annotated[float, Field(gt=0), IS_TIME, _spelling(DURATION)]
+Seconds = Annotated[float, Field(gt=0), BeforeValidator(seconds), Unit.TIME, _spelling(DURATION)]
 """A time above zero, in seconds."""
-SecondsOrNone = Annotated[float, Field(ge=0), IS_TIME, _spelling(DURATION)]
+SecondsOrNone = Annotated[float, Field(ge=0), BeforeValidator(seconds), Unit.TIME, _spelling(DURATION)]
 """A time in seconds; zero means no wait at all."""
-Bytes = Annotated[int, Field(gt=0), IS_SIZE, _spelling(_SIZE)]
+Bytes = Annotated[int, Field(gt=0), BeforeValidator(_size), Unit.SIZE, _spelling(_SIZE)]
 """A size above zero, in bytes."""

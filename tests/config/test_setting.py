@@ -46,6 +46,8 @@ def test_a_balance_is_told_by_its_name_and_settings() -> None:
         ("balance: fastest", ("balance", "fastest")),
         ("balance: {sticky: user}", ("balance.sticky", "user")),
         ("balance: {sticky: {header: X-S}}", ("balance.sticky.header", "x-s")),
+        ("hedge: {after: 1500ms}", ("hedge.after", "1500ms")),
+        ("hedge: {after: p95}", ("hedge.after", "p95")),
         ("on_disconnect: finish", ("on_disconnect", "finish")),
         ("on_disconnect: {drain: 5s}", ("on_disconnect.drain", "5s")),
     ],

@@ -24,9 +24,11 @@ from gateway.neutral.request import Request
 from gateway.neutral.response import Collector
 from gateway.neutral.restoring import Sequence, restored
 from gateway.neutral.sequencer import Sequencer
-from gateway.relay.carrier import Carrier, PassThrough, Translation
+from gateway.relay.carrier import Carrier, PassThrough, Thread, Translation
+from gateway.relay.machine import State
 from gateway.relay.pump import Pump
 from gateway.relay.sink import Outlet
+from gateway.relay.splice import Splice
 from gateway.relay.watchdog import Deadlines, Watchdog
 from gateway.rendering import Rendering
 from gateway.routing.state import States
@@ -111,7 +113,18 @@ class Attempt:
     is_answer: ClassVar = True
     """Whether it asks for an answer, and not for something about one."""
 
-    def __init__(self, services: Services, call: Call, target: Target, timeouts: Timeouts, client: Client) -> None:
+    def __init__(
+        self,
+        services: Services,
+        call: Call,
+        target: Target,
+        timeouts: Timeouts,
+        client: Client,
+        thread: Thread | None = None,
+    ) -> None:
+        """`thread`: the answer to go on with, which another upstream began."""
+        self.thread = thread
+        self._resumes = thread is not None
         self._services = services
         self._settings = services.settings
         self._call = call
@@ -160,6 +173,17 @@ class Attempt:
         """What broke the answer after the commit point, if anything did."""
         return self._pump.relay.error if self._pump else None
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether the answer broke after the commit point and may go on elsewhere: the client was told nothing."""
+        return self._pump is not None and self._pump.relay.state is State.CUT
+
+    async def break_off(self) -> None:
+        """Nobody goes on with it: the client is told."""
+        assert self._pump is not None
+        assert self.error is not None
+        await self._pump.break_off(self.error)
+
     async def run(self) -> None:
         """Raises what another target may mend, or the client must hear. Our credential never shows in it."""
         self._outbound, self._content = await self._services.aside.run(self._call.size, self._written)
@@ -188,7 +212,9 @@ class Attempt:
     def _announce(self) -> None:
         """Settles what is said of a stream before the upstream says anything."""
         if self._request.stream:
-            self._voice = self._form = self._call.dialect.encoder(self._answered, self._call.stamp)
+            self._voice = self._form = (
+                self.thread.encoder if self.thread else self._call.dialect.encoder(self._answered, self._call.stamp)
+            )
         if self._form is not None and self._may_pass and not self._client.sink.has_head:
             self._voice = self._decoder_of_dialect()
         self._client.prepare(self._form.media_type if self._form else "", self.headers, self.keep_alive)
@@ -213,7 +239,7 @@ class Attempt:
     @property
     def _may_pass(self) -> bool:
         """Whether an answer may go to the client as it comes."""
-        return self._dialect is self._call.dialect and not self._rendering.hides
+        return self._dialect is self._call.dialect and not self._rendering.spells_anew
 
     def _is_in_other_form(self, *, is_whole: bool) -> bool:
         """Whether an answer that is relayed as it comes might not be what a head that is out has announced."""
@@ -326,16 +352,21 @@ class Attempt:
     # -- their steps -------------------------------------------------------------------------------------------------
 
     def _pump_of(self, carrier: Carrier) -> Pump:
-        self._pump = Pump(carrier, self._client.sink, self._watchdog, self._client.timeline)
+        self._pump = Pump(carrier, self._client.sink, self._watchdog, self._client.timeline, resumes=self._resumes)
         return self._pump
 
     def _translation(self, decoder: Decoder) -> Translation:
         encoder = self._form or self._call.dialect.encoder(self._answered, self._call.stamp)
         self._voice = encoder
         self._client.prepare(encoder.media_type, self.headers, self.keep_alive)
-        guard = self._call.dialect.guard(self._answered)
+        guard = self.thread.guard if self.thread else self._call.dialect.guard(self._answered)
+        if self.thread is not None:
+            self.thread.splice.resume()
+        elif self._request.goes_on:
+            self.thread = Thread(Splice(), encoder, guard)
+        splice = self.thread.splice if self.thread else None
         scrubbed = partial(scrub, self._target.upstream)
-        self._translated = Translation(decoder, self._restored, encoder, scrubbed, guard)
+        self._translated = Translation(decoder, self._restored, encoder, scrubbed, guard, splice)
         return self._translated
 
     def _fold(self, pieces: Iterable[Piece], collector: Collector) -> None:

@@ -154,6 +154,7 @@ class Gate:
         self._sink = sink
         self._claim = claim
         self._is_through = False
+        self.take_over = sink.take_over
         self.write = sink.write
         self.close = sink.close
         self.abort = sink.abort

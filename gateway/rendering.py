@@ -10,6 +10,7 @@ from gateway.dialects import DIALECTS, Dialect
 from gateway.dialects.base import Json, Outbound
 from gateway.dialects.report import Report
 from gateway.dialects.turns import steadied
+from gateway.neutral.continuing import may_go_on
 from gateway.neutral.request import Request, Wording
 from gateway.routing import affinity
 from gateway.routing.table import Route
@@ -24,7 +25,9 @@ def governed(request: Request, route: Route, settings: Server, *, is_strict: boo
         aliases_reasoning=settings.reasoning_field == "reasoning",
     )
     hides = not settings.expose_reasoning
-    return replace(request, is_strict=is_strict or route.is_strict, hides_reasoning=hides, wording=wording)
+    goes_on = route.continues and may_go_on(request)
+    is_strict = is_strict or route.is_strict
+    return replace(request, is_strict=is_strict, hides_reasoning=hides, wording=wording, goes_on=goes_on)
 
 
 def tie(route: Route, request: Request, headers: Mapping[str, str]) -> bytes:
@@ -52,6 +55,11 @@ class Rendering:
         """Whether an answer is spelled anew even for a client of its own dialect, to leave the reasoning out of it."""
         return self.request.hides_reasoning and self.request.own_dialect_only is None
 
+    @property
+    def spells_anew(self) -> bool:
+        """Whether no answer goes to the client as it comes, not even one in its own dialect."""
+        return self.hides or self.request.goes_on
+
     def outbound(self) -> Outbound:
         """What is sent. Raises what this target can't carry."""
         model, options = self.target.model, self.target.upstream.options
@@ -65,7 +73,7 @@ class Rendering:
     def passes(self, *, is_whole: bool) -> bool:
         """Whether the client gets an answer as the upstream spelled it: a whole one, or a stream."""
         dialect, options = self.dialect, self.target.upstream.options
-        return dialect is self.client and dialect.passes(self.request, options, is_whole) and not self.hides
+        return dialect is self.client and dialect.passes(self.request, options, is_whole) and not self.spells_anew
 
     def _reported(self, outbound: Outbound) -> Outbound:
         """With what an answer that is spelled anew can't hold; it is one answer, and has no probabilities."""

@@ -9,9 +9,11 @@ from contextlib import contextmanager
 from functools import partial
 
 from gateway.attempt import Attempt, Call, Client, Services
+from gateway.continuing import Rest, rest_of
 from gateway.errors import ClientError, GatewayError, NoRoom, UpstreamError, untraced
 from gateway.hedging import Lane, Race, Racer
 from gateway.judging import Judge
+from gateway.relay.carrier import Thread
 from gateway.routing.blame import Verdict, outcome
 from gateway.routing.budget import Budget
 from gateway.routing.course import Course, Remedy, Try, remedy_of
@@ -45,6 +47,8 @@ class Trying:
         self._make_attempt = make_attempt
         self._loop = asyncio.get_running_loop()
         self._tried: list[Tried] = []
+        self._cut: Attempt | None = None
+        """The try whose answer broke, and may go on elsewhere."""
 
     async def run(self, targets: Sequence[Target]) -> None:
         """Until one answers. A client that leaves cancels whatever is under way, a wait too."""
@@ -55,10 +59,49 @@ class Trying:
         while following is not None:
             failures = await self._round(following, course)
             if not failures:
+                await self._go_on(targets)
                 return
             following = await self._after(course, failures)
         assert course.told is not None
         raise course.told
+
+    async def _go_on(self, targets: Sequence[Target]) -> None:
+        """If the answer broke after the commit point, lets another target go on with it, or tells the client.
+
+        The one where it broke comes last, as a retry. Each is asked once, until one has said something.
+        """
+        broken, self._cut = self._cut, None
+        if broken is None or broken.thread is None:
+            return
+        book = self._services.states.continuations(self._route.name)
+        for target in self._others_first(targets):
+            if await self._rest_came(target, broken.thread):
+                book.continued += 1
+                self._record.continued = self._record.upstream
+                return
+        book.given_up += 1
+        await broken.break_off()
+
+    async def _rest_came(self, target: Target, thread: Thread) -> bool:
+        """Whether the target went on with the answer, however that ended."""
+        now = self._loop.time()
+        rest = rest_of(self._call, thread, target)
+        is_late = now >= self._client.timeline.begun + self._route.timeouts.total
+        is_again = any(tried.upstream == target.name for tried in self._tried)
+        if rest is None or is_late or (is_again and not self._afford(target, now)):
+            return False
+        before = self._record.end, self._record.error
+        self._record.end, self._record.error = "complete", None
+        await self._failure_of(Try(target, is_again=is_again), self._client, rest)
+        if thread.splice.cut is None:
+            return True
+        self._cut, (self._record.end, self._record.error) = None, before
+        return False
+
+    def _others_first(self, targets: Sequence[Target]) -> Sequence[Target]:
+        """Those that may be called now, the one where the answer broke last."""
+        admitted = self._services.states.admit(targets, self._loop.time())
+        return sorted(admitted, key=lambda target: target.name == self._record.upstream)
 
     async def _round(self, planned: Try, course: Course) -> Sequence[Failure]:
         """One try, and maybe another one beside it. What failed, if none answered."""
@@ -148,16 +191,17 @@ class Trying:
         budget.ratio = target.upstream.retry_budget  # a reload may have changed it
         return budget
 
-    async def _failure_of(self, planned: Try, client: Client) -> GatewayError | None:
+    async def _failure_of(self, planned: Try, client: Client, rest: Rest | None = None) -> GatewayError | None:
         """What failed before the client was sent anything; None where it got an answer, whatever became of that."""
         tried, begun = self._book(planned), self._loop.time()
         try:
-            await self._try(planned.target, client)
+            await self._try(planned.target, client, rest)
         except (UpstreamError, ClientError, NoRoom) as error:
             tried.end = error.word
-            if client.sink.is_committed:
+            if rest.thread.splice.cut is None if rest else client.sink.is_committed:  # something of it was sent
                 raise
-            client.timeline.forget()
+            if rest is None:
+                client.timeline.forget()
             untraced(error)
             return error
         else:
@@ -175,7 +219,7 @@ class Trying:
         self._record.tries = self._tried if len(self._tried) > 1 else None
         return tried
 
-    async def _try(self, target: Target, client: Client) -> None:
+    async def _try(self, target: Target, client: Client, rest: Rest | None) -> None:
         """One try of one target, counted as under way as long as it lasts."""
         states = self._services.states
         counted = (states.target(target), states.upstream(target.name))
@@ -183,7 +227,7 @@ class Trying:
             state.in_flight += 1
         try:
             with self._timed(target, client.timeline):
-                await self._attempt(target, client)
+                await self._attempt(target, client, rest)
         finally:
             for state in counted:
                 state.in_flight -= 1
@@ -206,11 +250,12 @@ class Trying:
                 state.wait(streams=streams).failed(now() - called, now())
             raise
 
-    async def _attempt(self, target: Target, client: Client) -> None:
-        record = self._record
+    async def _attempt(self, target: Target, client: Client, rest: Rest | None) -> None:
+        record, call = self._record, rest.call if rest else self._call
         record.attempts += 1
         record.upstream, record.upstream_dialect = target.name, target.upstream.dialect
-        attempt = self._make_attempt(self._services, self._call, target, self._route.timeouts, client)
+        thread = rest.thread if rest else None
+        attempt = self._make_attempt(self._services, call, target, self._route.timeouts, client, thread)
         try:
             with Judge(self._services.states, target, client.timeline, counts=attempt.is_answer) as judge:
                 await attempt.run()
@@ -221,6 +266,9 @@ class Trying:
             if (fault := attempt.grammar_fault) is not None:
                 record.grammar_fault = str(fault)
                 self._services.grammar_faults[self._call.dialect.name, fault] += 1
+        if attempt.is_cut:
+            self._cut = attempt
+            record.cut_by = record.cut_by or target.name
         if attempt.error is not None:
             record.end, record.error = "broken", str(attempt.error.kind)
             untraced(attempt.error)

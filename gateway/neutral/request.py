@@ -314,6 +314,8 @@ class Request:
     """How the client wants the answer spelled; known to its own dialect only (Truss: raw, sse, json, object)."""
     extras: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """dialect → field → value: what only that dialect knows. Never crosses dialects."""
+    goes_on: bool = False
+    """Should its answer break, another upstream may go on with it: so it is spelled anew, whoever answers."""
     is_kept: bool = False
     """What answering it does outlives the answer: something is stored at the vendor, or a program runs there."""
     own_dialect_only: ClientError | None = None

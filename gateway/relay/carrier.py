@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
 from gateway.dialects.base import Decoder, Encoder, Fault, Guard
@@ -10,6 +11,7 @@ from gateway.errors import GatewayError, InternalError, UpstreamError
 from gateway.neutral.events import End, Event, Failed
 from gateway.neutral.pieces import Piece
 from gateway.neutral.restoring import Sequence as Events
+from gateway.relay.splice import Splice
 
 Scrub = Callable[[GatewayError], GatewayError]
 """Takes our credential out of a message that an upstream wrote."""
@@ -18,11 +20,15 @@ _ENDS: Final = (End, Failed)
 
 
 class Batch(NamedTuple):
-    """What one read meant. `is_told`: a failure among the events is told in `data`."""
+    """What one read meant. `is_told`: a failure among the events is told in `data`.
+
+    `cut`: what the answer broke by behind these events, where another upstream may go on with it.
+    """
 
     events: Sequence[Event]
     data: bytes
     is_told: bool = True
+    cut: GatewayError | None = None
 
 
 class Carrier(Protocol):
@@ -36,6 +42,15 @@ class Carrier(Protocol):
         """The answer broke outside of its bytes: the connection, a deadline."""
 
 
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """A client's answer that several upstreams may write, one after the other: what each needs of the one before."""
+
+    splice: Splice
+    encoder: Encoder
+    guard: Guard | None
+
+
 class Translation:
     """Decoder, Sequencer, Encoder, Guard. An event that the client's dialect can't carry breaks the answer.
 
@@ -44,8 +59,16 @@ class Translation:
     """
 
     def __init__(
-        self, decoder: Decoder, sequencer: Events, encoder: Encoder, scrub: Scrub, guard: Guard | None = None
+        self,
+        decoder: Decoder,
+        sequencer: Events,
+        encoder: Encoder,
+        scrub: Scrub,
+        guard: Guard | None = None,
+        splice: Splice | None = None,
     ) -> None:
+        """`splice`: where the answer may go on from another upstream, or does."""
+        self._splice = splice
         self._decoder = decoder
         self._sequencer = sequencer
         self._encoder = encoder
@@ -60,11 +83,17 @@ class Translation:
         return self.carry(self._decoder.eof(is_framed=is_framed)[1])
 
     def fail(self, error: GatewayError) -> Batch:
-        return self.carry([Failed(error)])
+        if self._splice is None or self._splice.cut is None:
+            return self.carry([Failed(error)])
+        self._splice.give_up()
+        return self._spelled([Failed(error)])
 
     def carry(self, pieces: Sequence[Piece]) -> Batch:
         """Pieces from wherever they come: a stream, or a whole answer."""
         events = self._sequencer.feed(pieces)
+        return self._spelled(events if self._splice is None else self._splice.take(events))
+
+    def _spelled(self, events: list[Event]) -> Batch:
         is_last = bool(events) and type(events[-1]) in _ENDS
         if is_last and isinstance(events[-1], Failed):
             events[-1] = Failed(self._scrub(events[-1].error))
@@ -78,7 +107,8 @@ class Translation:
             fault = guard.check(data) or (guard.end() if is_last else None)
             if fault is not None:
                 return self._broken(guard, fault)
-        return Batch(events, data, self._encoder.tells_failure)
+        cut = None if is_last or self._splice is None else self._splice.cut
+        return Batch(events, data, self._encoder.tells_failure, cut and self._scrub(cut))
 
     def _broken(self, guard: Guard, fault: Fault) -> Batch:
         """The client is told, unless even that would be against the grammar: then its connection is cut."""

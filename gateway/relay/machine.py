@@ -2,6 +2,8 @@
 
 WAITING: nothing of the answer was sent; what came so far is held, and a failure may still try another target.
 STREAMING: content is out, the commit point is passed; a failure is told to the client.
+CUT: it broke after the commit point, and nobody was told, because another upstream may go on; if none does, it is told.
+RESUMED: of an answer that goes on: nothing of this part was sent, which is no reason to say so.
 DONE, REFUSED, BROKEN: over; complete, given up before the commit point, broken after it.
 A pair that is not in the table does not exist.
 """
@@ -24,6 +26,8 @@ signs of life are thrown away, since they commit to nothing and must not fill ou
 class State(Enum):
     WAITING = auto()
     STREAMING = auto()
+    CUT = auto()
+    RESUMED = auto()
     DONE = auto()
     REFUSED = auto()
     BROKEN = auto()
@@ -36,6 +40,8 @@ class Input(Enum):
     CONTENT = auto()
     END = auto()
     FAILURE = auto()
+    CUT = auto()
+    """A failure that another upstream may mend."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +91,29 @@ TRANSITIONS: Final[dict[State, dict[Input, tuple[State, tuple[_Do, ...]]]]] = {
         Input.CONTENT: (State.STREAMING, (_Do.BEGIN, _Do.PASS)),
         Input.END: (State.DONE, (_Do.BEGIN, _Do.PASS, _Do.COMPLETE)),
         Input.FAILURE: (State.REFUSED, (_Do.GIVE_UP,)),
+        Input.CUT: (State.REFUSED, (_Do.GIVE_UP,)),
     },
     State.STREAMING: {
         Input.LIFECYCLE: (State.STREAMING, (_Do.PASS,)),
         Input.CONTENT: (State.STREAMING, (_Do.PASS,)),
         Input.END: (State.DONE, (_Do.PASS, _Do.COMPLETE)),
         Input.FAILURE: (State.BROKEN, (_Do.PASS, _Do.TELL)),
+        Input.CUT: (State.CUT, (_Do.PASS,)),
     },
+    State.RESUMED: {
+        Input.LIFECYCLE: (State.RESUMED, (_Do.HOLD,)),
+        Input.CONTENT: (State.STREAMING, (_Do.PASS,)),
+        Input.END: (State.DONE, (_Do.PASS, _Do.COMPLETE)),
+        Input.FAILURE: (State.BROKEN, (_Do.PASS, _Do.TELL)),
+        Input.CUT: (State.CUT, (_Do.PASS,)),
+    },
+    State.CUT: {Input.FAILURE: (State.BROKEN, (_Do.PASS, _Do.TELL))},
     State.DONE: {},
     State.REFUSED: {},
     State.BROKEN: {},
 }
+_OVER: Final = frozenset({State.CUT, State.DONE, State.REFUSED, State.BROKEN})
+"""Nothing more is read."""
 
 
 def amounts_to(events: Sequence[Event]) -> Input:
@@ -111,15 +129,16 @@ def amounts_to(events: Sequence[Event]) -> Input:
 class Relay:
     """One answer on its way to the client."""
 
-    def __init__(self) -> None:
-        self.state = State.WAITING
+    def __init__(self, state: State = State.WAITING) -> None:
+        """`state`: RESUMED where another upstream's answer goes on."""
+        self.state = state
         self.error: GatewayError | None = None
         self._held = b""
         self._start: Start | None = None
 
     @property
     def is_over(self) -> bool:
-        return not TRANSITIONS[self.state]
+        return self.state in _OVER
 
     def take(self, events: Sequence[Event], data: bytes, *, is_told: bool = True) -> list[Action]:
         """Events, and the client's bytes for them. `is_told`: whether `data` tells the failure among them, if any."""
@@ -135,6 +154,11 @@ class Relay:
                 return []
             what = Input.CONTENT
         return self._step(what, data, is_told=is_told)
+
+    def cut(self, error: GatewayError, data: bytes) -> list[Action]:
+        """What came last, and that it broke then in a way that another upstream may mend."""
+        self.error = error
+        return self._step(Input.CUT, data, is_told=True)
 
     def _step(self, what: Input, data: bytes, *, is_told: bool) -> list[Action]:
         self.state, todo = TRANSITIONS[self.state][what]

@@ -30,13 +30,18 @@ _REST_S: Final = 0.1
 class Pump:
     """Carries one streamed answer."""
 
-    def __init__(self, carrier: Carrier, sink: Outlet, watchdog: Watchdog, timeline: Timeline) -> None:
+    def __init__(
+        self, carrier: Carrier, sink: Outlet, watchdog: Watchdog, timeline: Timeline, *, resumes: bool = False
+    ) -> None:
+        """`resumes`: whether the client has the beginning of this answer already, from another upstream."""
         self._carrier = carrier
         self._sink = sink
         self._watchdog = watchdog
         self._timeline = timeline
         self._now: Callable[[], float] = asyncio.get_running_loop().time
-        self.relay = Relay()
+        self.relay = Relay(State.RESUMED if resumes else State.WAITING)
+        if resumes:
+            sink.take_over(self.break_off)
 
     async def break_off(self, error: GatewayError) -> None:
         """A deadline is over, the upstream's or the whole process's, and the upstream's connection is closed by now."""
@@ -74,7 +79,10 @@ class Pump:
         seen = self._timeline.content_events
         self._timeline.note(batch.events, self._now())
         self._watchdog.writing()
-        await self._perform(self.relay.take(batch.events, batch.data, is_told=batch.is_told))
+        if batch.cut is None:
+            await self._perform(self.relay.take(batch.events, batch.data, is_told=batch.is_told))
+        else:
+            await self._perform(self.relay.cut(batch.cut, batch.data))
         self._watchdog.wrote(
             is_progress=self._timeline.content_events > seen, is_finished=self._timeline.finish is not None
         )

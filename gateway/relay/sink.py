@@ -36,6 +36,8 @@ class Outlet(Protocol):
 
     async def commit(self, start: Start | None, tell: Tell | None = None) -> None: ...
 
+    def take_over(self, tell: Tell) -> None: ...
+
     async def write(self, data: bytes) -> None: ...
 
     async def close(self) -> None: ...
@@ -84,6 +86,10 @@ class Sink:
         else:
             self._collected.clear()  # of an earlier attempt that broke
             self._room = self._max_answer
+
+    def take_over(self, tell: Tell) -> None:
+        """Another upstream goes on with the answer: how the client hears from now on that it breaks off."""
+        self._tell = tell
 
     async def keep_alive(self, data: bytes) -> None:
         """A sign of life, behind a head if there was none. It does not commit."""

@@ -127,6 +127,7 @@ class Splice:
     def give_up(self) -> None:
         """The answer is broken for good."""
         self._step(Input.GIVE_UP)
+        self.cut = None
 
     # -- events ------------------------------------------------------------------------------------------------------
 
@@ -201,9 +202,9 @@ class Splice:
         self._cuts_left -= self._has_content
 
     def _is_mendable(self, error: GatewayError) -> bool:
-        if not self._has_content:
-            return self._is_resumed
-        return self._cuts_left > 0 and isinstance(error, UpstreamError) and error.is_retryable
+        if not isinstance(error, UpstreamError):
+            return False
+        return self._cuts_left > 0 and error.is_retryable if self._has_content else self._is_resumed
 
     def _keep(self, text: str) -> None:
         if self.state is State.PLAIN:

@@ -49,6 +49,10 @@ class Record:
     """When the client left, where the answer was read on without it."""
     hedge: str | None = None
     """What came of a second target that was asked while the first was late: won, lost, or failed like the first."""
+    cut_by: str | None = None
+    """The upstream whose answer broke where another one could have gone on with it."""
+    continued: str | None = None
+    """The upstream that went on with it."""
     ttft_ms: float | None = None
     duration_ms: float | None = None
     input_tokens: int | None = None

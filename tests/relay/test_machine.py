@@ -55,7 +55,8 @@ def streaming() -> Relay:
 def test_the_table_is_total() -> None:
     """Every state has a row; those that aren't over know every input."""
     assert set(TRANSITIONS) == set(State)
-    assert all(set(row) in (set(), set(Input)) for row in TRANSITIONS.values())
+    assert all(set(TRANSITIONS[state]) == set(Input) for state in (State.WAITING, State.STREAMING, State.RESUMED))
+    assert set(TRANSITIONS[State.CUT]) == {Input.FAILURE}
     assert [state for state in State if not TRANSITIONS[state]] == [State.DONE, State.REFUSED, State.BROKEN]
 
 
@@ -68,6 +69,14 @@ ROWS: list[tuple[State, Input, State, list[Action]]] = [
     (State.STREAMING, Input.CONTENT, State.STREAMING, [Send(b"x")]),
     (State.STREAMING, Input.END, State.DONE, [Send(b"x"), Close()]),
     (State.STREAMING, Input.FAILURE, State.BROKEN, [Send(b"x"), Close()]),
+    (State.WAITING, Input.CUT, State.REFUSED, [GiveUp(CUT)]),
+    (State.STREAMING, Input.CUT, State.CUT, [Send(b"x")]),
+    (State.RESUMED, Input.LIFECYCLE, State.RESUMED, []),
+    (State.RESUMED, Input.CONTENT, State.STREAMING, [Send(b"x")]),
+    (State.RESUMED, Input.END, State.DONE, [Send(b"x"), Close()]),
+    (State.RESUMED, Input.FAILURE, State.BROKEN, [Send(b"x"), Close()]),
+    (State.RESUMED, Input.CUT, State.CUT, [Send(b"x")]),
+    (State.CUT, Input.FAILURE, State.BROKEN, [Send(b"x"), Close()]),
 ]
 BATCHES: dict[Input, list[Event]] = {
     Input.LIFECYCLE: [START, Usage(input=1), Ping()],
@@ -79,10 +88,13 @@ BATCHES: dict[Input, list[Event]] = {
 
 @pytest.mark.parametrize(("state", "what", "following", "actions"), ROWS, ids=[f"{row[0]}-{row[1]}" for row in ROWS])
 def test_every_row_of_the_table(state: State, what: Input, following: State, actions: list[Action]) -> None:
-    relay = Relay() if state is State.WAITING else streaming()
+    relay = streaming() if state in (State.STREAMING, State.CUT) else Relay(state)
+    if state is State.CUT:
+        relay.cut(CUT, b"")
     assert relay.state is state
-    assert (relay.take(BATCHES[what], b"x"), relay.state) == (actions, following)
-    assert relay.is_over is (following in (State.DONE, State.REFUSED, State.BROKEN))
+    done = relay.cut(CUT, b"x") if what is Input.CUT else relay.take(BATCHES[what], b"x")
+    assert (done, relay.state) == (actions, following)
+    assert relay.is_over is (following in (State.CUT, State.DONE, State.REFUSED, State.BROKEN))
 
 
 def test_the_rows_are_all_there() -> None:

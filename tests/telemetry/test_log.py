@@ -26,6 +26,8 @@ KNOWN = {
     "queue_ms": 1.5,
     "left_ms": 9.0,
     "hedge": "won",
+    "cut_by": "t",
+    "continued": "u",
     "ttft_ms": 1.5,
     "duration_ms": 20.0,
     "input_tokens": 3,

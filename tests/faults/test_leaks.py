@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 
 import aiohttp
@@ -159,7 +160,7 @@ def test_a_request_is_given_back_when_it_ends(upstream: HostileUpstream, gateway
     play, route, stream = ENDS[end]
     upstream.perform(play)
     gc.collect()
-    before = Counter(of_requests())  # what other tests made for themselves
+    before = Counter[str](of_requests())  # what other tests made for themselves
     gc.disable()
     try:
         ask(gateway.port, OPENAI_CALLER.request(route, stream=stream))

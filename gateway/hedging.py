@@ -96,7 +96,7 @@ class Lane:
 
     def __init__(self, race: Race, client: Racer, runner: Runner, won: Callable[[], None]) -> None:
         """`won` is called once, before the client is sent anything of this try."""
-        self._race = race
+        self._race: Race | None = race
         self._client = client
         self._runner = runner
         self._now = asyncio.get_running_loop().time
@@ -116,6 +116,8 @@ class Lane:
         finally:
             self.ended = self._now()
             self.won, self.prepared = _forget, _UNPREPARED  # they hold the request, and would do so in a circle
+            self.sink.let_go()
+            self._race = None  # which knows the winner
 
     @property
     def departure(self) -> Departure:
@@ -127,7 +129,7 @@ class Lane:
     ) -> None:
         """What the response head would say. A client that waits may get its signs of life from any of the lanes."""
         self.prepared = (media_type, headers, keep_alive)
-        if self._race.winner in (None, self):
+        if self._race is not None and self._race.winner in (None, self):
             self._client.prepare(*self.prepared)
 
     async def whole(self, body: bytes) -> None:
@@ -136,6 +138,7 @@ class Lane:
         await self._client.whole(body)
 
     def _claim(self) -> None:
+        assert self._race is not None, "a lane whose try is over has nothing to say"
         self._race.claim(self)
 
 
@@ -158,6 +161,10 @@ class Gate:
         self.write = sink.write
         self.close = sink.close
         self.abort = sink.abort
+
+    def let_go(self) -> None:
+        """The try is over, and claims nothing any more."""
+        self._claim = _forget
 
     @property
     def has_head(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Iterator
 from typing import Any, Final
@@ -10,6 +11,7 @@ import orjson
 import pytest
 
 from gateway.config import Config, parse
+from gateway.hedging import Gate, Lane, Race
 from tests.faults.callers import (
     ANTHROPIC_CALLER,
     FOUR,
@@ -255,3 +257,20 @@ def test_a_race_leaves_nothing_behind(upstream: HostileUpstream, gateway: Gatewa
         upstream.perform(hangs_after(OPENAI.head), answers(OPENAI))
         assert_finished(ask(gateway.port, OPENAI_CALLER.request("hedged-openai")), "openai")
     until(lambda: gateway.tasks <= before, "every task of a race is over")
+
+
+def test_a_race_is_given_back_when_it_is_over(upstream: HostileUpstream, gateway: Gateway) -> None:
+    """Its parts know each other only as long as it lasts, so nothing of it waits for the garbage collector."""
+
+    def are_gone() -> bool:
+        return not any(isinstance(value, Race | Lane | Gate) for value in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        upstream.perform(hangs_after(OPENAI.head), answers(OPENAI))
+        assert_finished(ask(gateway.port, OPENAI_CALLER.request("hedged-openai")), "openai")
+        gateway.forget()
+        until(are_gone, "the race is gone", 2)
+    finally:
+        gc.enable()

@@ -128,6 +128,8 @@ class Trying:
             return lane
 
         def second() -> Lane | None:
+            if self._client.departure.happened_at is not None:
+                return None
             now, hedges = self._loop.time(), self._hedges()
             beside = course.beside(planned.target, now, lambda: hedges.budget.spend(now))
             return None if beside is None else lane_of(beside)

@@ -11,7 +11,7 @@ import pytest
 
 from gateway.config import parse
 from tests.faults.callers import ANTHROPIC_CALLER, OPENAI_CALLER, TRUSS_CALLER, Call, Caller, ask, calling
-from tests.faults.harness import Gateway, gateway_in_thread
+from tests.faults.harness import Gateway, gateway_in_thread, watched
 from tests.faults.hostile_upstream import HostileUpstream, Peer, Play, Seen, until
 from tests.faults.voices import ANTHROPIC, LAST_CHUNK, OPENAI, TEXT, Voice, chunk, hangs_after, hangs_up_after, sized
 
@@ -40,6 +40,12 @@ def configuration(port: int) -> bytes:
             fallback = [] if name == "single" else [{"upstream": name, "model": "second"}]
             routes[f"{policy}-{name}"] = {"targets": targets, "fallback": fallback, "on_disconnect": setting}
     routes["brief"] = {"targets": [{"upstream": "openai"}], "on_disconnect": "finish", "timeouts": {"total": "1s"}}
+    routes["hedged"] = {
+        "targets": [{"upstream": "openai", "model": "first"}],
+        "fallback": [{"upstream": "openai", "model": "second"}],
+        "on_disconnect": "finish",
+        "hedge": {"after": "1s", "max_ratio": 1},
+    }
     routes["patient"] = {
         "targets": [{"upstream": "openai"}],
         "on_disconnect": "finish",
@@ -222,6 +228,17 @@ def test_no_other_try_follows_one_that_fails_behind_a_client_s_back(
     assert gateway.the_line()["end"] == "client_left"
     until(lambda: not gateway.running, "the request is over")
     assert len(upstream.requests) == 1
+
+
+def test_no_second_try_begins_beside_one_that_is_read_on(upstream: HostileUpstream, gateway: Gateway) -> None:
+    upstream.perform(told_in_two(b"", whole_stream(OPENAI)))
+    with calling(gateway.port, OPENAI_CALLER.request("hedged")) as call:
+        upstream.wait_for_requests(1)
+        leave(call, gateway)
+    assert set(watched(lambda: len(upstream.requests), 1.3)) == {1}, "the hedge's time came, and it did not"
+    upstream.release()
+    assert_counted(gateway, upstream)
+    assert "hedge" not in gateway.lines[0]
 
 
 def test_an_answer_that_breaks_behind_a_client_s_back_is_the_client_s_leaving(

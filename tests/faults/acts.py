@@ -114,6 +114,12 @@ async def _goes_on(cue: Cue, peer: Peer, stream: bool) -> None:
         await peer.send(*(chunk(cue.voice.token(text)) for text in TOKENS[done:]), *_ending(cue.voice))
 
 
+async def _continues(cue: Cue, peer: Peer, stream: bool) -> None:
+    """What is left of an answer whose first two tokens it was given."""
+    rest = (chunk(cue.voice.token(text)) for text in TOKENS[2:])
+    await peer.send(_stream_head(cue) + chunk(cue.voice.opening), *rest, *_ending(cue.voice))
+
+
 async def _answers_mislabelled(cue: Cue, peer: Peer, stream: bool) -> None:
     body = chunk(cue.voice.opening) + _tokens(cue)
     await peer.send(_stream_head(cue, "application/octet-stream") + body, *_ending(cue.voice))
@@ -311,6 +317,7 @@ async def _never_ends(cue: Cue, peer: Peer, stream: bool) -> None:
 ACTS: Final[Mapping[str, Deed]] = {
     "answers": Deed(_answers, "answers"),
     "pauses": Deed(_pauses, "pauses for 0.15 s, then answers"),
+    "continues": Deed(_continues, "goes on with the beginning that it is given", in_stream=True),
     "answers, mislabelled": Deed(_answers_mislabelled, "answers as application/octet-stream", in_stream=True),
     "is filtered": Deed(_is_filtered, "says after two tokens that a filter cut the rest", **_FRAMES),
     "refuses": Deed(_refuses, "refuses"),

@@ -34,7 +34,9 @@ FAULTS: Final = (
     Act(does="refuses", status=400, saying="a malformed request"),
     *map(
         Act.model_validate,
-        sorted(ACTS.keys() - {"answers", "is filtered", "refuses", "endless", "unreachable", "many headers"}),
+        sorted(
+            ACTS.keys() - {"answers", "continues", "is filtered", "refuses", "endless", "unreachable", "many headers"}
+        ),
     ),
 )
 _PRUNE_S: Final = 1.0

@@ -272,10 +272,10 @@ async def test_a_race_that_is_over_holds_nothing() -> None:
     await running(meeting.first, meeting.second)
     meeting.second.go.set()
     await ended
-    held = [weakref.ref(meeting.first), weakref.ref(meeting.second)]
+    held = [weakref.ref(held) for held in (meeting.first, meeting.second, meeting.client)]
     gc.disable()
     try:
         del meeting, ended
-        assert [ref() for ref in held] == [None, None]
+        assert [ref() for ref in held] == [None, None, None]
     finally:
         gc.enable()

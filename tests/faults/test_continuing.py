@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -22,7 +24,8 @@ from tests.faults.callers import (
     calling,
 )
 from tests.faults.harness import Gateway, gateway_in_thread, settings
-from tests.faults.hostile_upstream import HostileUpstream, Peer, Play, Seen
+from tests.faults.hostile_upstream import HostileUpstream, Peer, Play, Seen, until
+from tests.faults.test_leaks import of_requests
 from tests.faults.voices import (
     ANTHROPIC,
     LAST_CHUNK,
@@ -309,3 +312,31 @@ def test_a_client_that_leaves_is_not_asked_for(upstream: HostileUpstream, gatewa
         call.leave()
     assert upstream.peers[1].closed.wait(1)
     assert gateway.the_line()["end"] == "client_left"
+
+
+@pytest.mark.parametrize("has_rest", [True, False])
+def test_an_old_client_gets_it_whole_or_hears_that_it_broke(
+    upstream: HostileUpstream, gateway: Gateway, *, has_rest: bool
+) -> None:
+    """HTTP/1.0: the answer is collected, both parts of it."""
+    upstream.perform(cut(OPENAI), says(rest(OPENAI)) if has_rest else says(sized(b"{}", 500)))
+    reply = ask(gateway.port, TRUSS_CALLER.request("openai-then-openai", version="1.0"))
+    assert reply.is_whole
+    assert (reply.status, reply.body == WHOLE.encode()) == ((200, True) if has_rest else (502, False))
+
+
+@pytest.mark.parametrize("has_rest", [True, False])
+def test_an_answer_that_went_on_holds_nothing_of_its_request(
+    upstream: HostileUpstream, gateway: Gateway, *, has_rest: bool
+) -> None:
+    """Its memory is given back when it ends, not when the garbage collector comes by."""
+    gc.collect()
+    before = Counter[str](of_requests())
+    gc.disable()
+    try:
+        upstream.perform(cut(OPENAI), says(rest(OPENAI)) if has_rest else says(sized(b"{}", 500)))
+        ask(gateway.port, OPENAI_CALLER.request("openai-then-openai"))
+        gateway.forget()
+        until(lambda: not Counter[str](of_requests()) - before, "the request is gone")
+    finally:
+        gc.enable()

@@ -1,183 +1,86 @@
-"""Two tries of one request at once, of which the client gets the one that has something to say first.
-
-Each try has a lane: a client of its own, as far as the try can tell. A lane that wants to begin an answer claims the
-race, synchronously, so that there is one winner; the loser is cancelled on the spot, which closes its connection. From
-there on the winner writes to the client itself: nothing of the race is left on the way of a token.
-"""
+"""Second tries for one request: when one is made beside a first that is late, and what is noted of it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, Protocol
+from collections.abc import Sequence
+from functools import partial
 
-from gateway.attempt import Client
-from gateway.departure import Departure
+from gateway.calling import Calling
 from gateway.errors import GatewayError
-from gateway.neutral.events import Start
-from gateway.relay.sink import Outlet, Tell
-from gateway.telemetry.timeline import Timeline
+from gateway.racing import Lane, Race, Racer
+from gateway.routing.course import Course, Try
+from gateway.routing.hedge import patience
+from gateway.routing.state import HedgeState
+from gateway.routing.target import Target
 
-Prepared = tuple[str, Callable[[], Mapping[str, str]], Callable[[], bytes]]
-"""What `Client.prepare` was told."""
-_UNPREPARED: Final[Prepared] = ("", dict, bytes)
-Runner = Callable[["Lane"], Awaitable[GatewayError | None]]
-"""One try on its lane: what failed before anything was sent, None where it answered."""
-
-
-class Racer(Client, Protocol):
-    """A client that takes over what the winner noted."""
-
-    def adopt(self, timeline: Timeline) -> None:
-        """The answer's own timeline, from here on."""
+Failure = tuple[Target, GatewayError]
+"""What failed, and where."""
 
 
-class Race:
-    """Tries of one request, the second one started when the first is late."""
+class Hedging:
+    """Second tries for one request, where its route wants them."""
 
-    def __init__(self, client: Racer) -> None:
+    def __init__(self, calling: Calling, client: Racer) -> None:
+        self._calling = calling
         self._client = client
-        self._loop = asyncio.get_running_loop()
-        self._tasks: dict[Lane, asyncio.Task[GatewayError | None]] = {}
-        self.winner: Lane | None = None
-
-    async def run(self, first: Lane, delay_s: float, second: Callable[[], Lane | None]) -> list[Lane]:
-        """Until one answered, or all that were started have failed: these, in the order in which they did.
-
-        `second` makes the lane to start after `delay_s`, or says that there is none.
-        """
-        self._start(first)
-        try:
-            done, _ = await asyncio.wait(self._tasks.values(), timeout=delay_s)
-            if self.winner is None and not done and (other := second()) is not None:
-                self._start(other)
-            await self._decided()
-        finally:
-            lanes = await self._stopped()
-        return sorted((lane for lane in lanes if lane.error is not None), key=lambda lane: lane.ended)
-
-    def claim(self, lane: Lane) -> None:
-        """The lane has something to say. Only one is heard: for any other this is the end."""
-        if self.winner is lane:
-            return
-        if self.winner is not None:
-            raise asyncio.CancelledError("another try was faster")
-        self.winner = lane
-        for other, task in self._tasks.items():
-            if other is not lane:
-                task.cancel("another try was faster")
-        self._client.adopt(lane.timeline)
-        self._client.prepare(*lane.prepared)
-        lane.won()
-
-    def _start(self, lane: Lane) -> None:
-        self._tasks[lane] = asyncio.ensure_future(lane.run())
-
-    async def _decided(self) -> None:
-        """One that fails leaves the client to the other; once there is a winner, only its end counts."""
-        pending = set(self._tasks.values())
-        while pending and not (self.winner is not None and self._tasks[self.winner].done()):
-            _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-
-    async def _stopped(self) -> list[Lane]:
-        """The lanes, none of which outlives the race. Raises what is nobody's failure but ours."""
-        tasks, self._tasks = self._tasks, {}  # which hold the request, and would do so in a circle
-        for task in tasks.values():
-            task.cancel()
-        await asyncio.wait(tasks.values())
-        for task in tasks.values():
-            if not task.cancelled():
-                task.result()
-        return list(tasks)
-
-
-class Lane:
-    """The client, as one try sees it (`attempt.Client`)."""
-
-    def __init__(self, race: Race, client: Racer, runner: Runner, won: Callable[[], None]) -> None:
-        """`won` is called once, before the client is sent anything of this try."""
-        self._race: Race | None = race
-        self._client = client
-        self._runner = runner
+        self._states = calling.services.states
+        self._route = calling.route
+        self._record = calling.record
         self._now = asyncio.get_running_loop().time
-        self.won = won
-        self.sink: Final = Gate(client.sink, self._claim)
-        self.timeline: Final = Timeline(client.timeline.begun)
-        self.prepared: Prepared = _UNPREPARED
-        self.error: GatewayError | None = None
-        self.ended = 0.0
 
-    async def run(self) -> GatewayError | None:
-        """The try, and how it ended."""
-        runner, self._runner = self._runner, _run_already
-        try:
-            self.error = await runner(self)
-            return self.error
-        finally:
-            self.ended = self._now()
-            self.won, self.prepared = _forget, _UNPREPARED  # they hold the request, and would do so in a circle
-            self.sink.let_go()
-            self._race = None  # which knows the winner
+    def begin(self) -> None:
+        """A request more, of which so many may have a second try."""
+        if self._route.hedge is not None:
+            self._hedges().budget.count(self._now())
 
-    @property
-    def departure(self) -> Departure:
-        """The client's leaving, which ends both tries."""
-        return self._client.departure
+    def late_s(self, target: Target) -> float | None:
+        """How long the target is waited for before another one is asked too; None: however long it takes."""
+        request, limits = self._calling.call.request, self._route.timeouts
+        if not (self._calling.is_answer and request.may_be_asked_twice):
+            return None
+        recent = self._states.target(target).recent(streams=request.stream)
+        return patience(self._route.hedge, recent, limits.first_token if request.stream else limits.total)
 
-    def prepare(
-        self, media_type: str, headers: Callable[[], Mapping[str, str]], keep_alive: Callable[[], bytes] = bytes
-    ) -> None:
-        """What the response head would say. A client that waits may get its signs of life from any of the lanes."""
-        self.prepared = (media_type, headers, keep_alive)
-        if self._race is not None and self._race.winner in (None, self):
-            self._client.prepare(*self.prepared)
+    async def race(self, planned: Try, course: Course, late_s: float) -> Sequence[Failure]:
+        """The try, and another one beside it once it is late. What failed, if none answered."""
+        race, targets = Race(self._client), dict[Lane, Target]()
 
-    async def whole(self, body: bytes) -> None:
-        """A whole answer: the first that is complete wins."""
-        self._claim()
-        await self._client.whole(body)
+        def lane_of(one: Try) -> Lane:
+            lane = Lane(race, self._client, partial(self._calling.failure_of, one), partial(self._won, one.target))
+            targets[lane] = one.target
+            return lane
 
-    def _claim(self) -> None:
-        assert self._race is not None, "a lane whose try is over has nothing to say"
-        self._race.claim(self)
+        def second() -> Lane | None:
+            if self._client.departure.happened_at is not None:
+                return None
+            now, hedges = self._now(), self._hedges()
+            beside = course.beside(planned.target, now, lambda: hedges.budget.spend(now))
+            return None if beside is None else lane_of(beside)
 
+        failed = await race.run(first := lane_of(planned), late_s, second)
+        if len(targets) > 1:
+            self._note_race(race.winner, first, planned.target, late_s)
+        return [
+            (targets[lane], lane.error) for lane in failed if lane.error is not None and race.winner in (None, lane)
+        ]
 
-async def _run_already(_: Lane) -> GatewayError | None:
-    raise AssertionError("a lane is for one try")
+    def _hedges(self) -> HedgeState:
+        hedge = self._route.hedge
+        assert hedge is not None
+        return self._states.hedges(self._route.name, hedge.max_ratio)
 
+    def _won(self, target: Target) -> None:
+        self._record.upstream, self._record.upstream_dialect = target.name, target.upstream.dialect
 
-def _forget() -> None:
-    """Nobody to tell any more."""
+    def _note_race(self, winner: Lane | None, first: Lane, target: Target, late_s: float) -> None:
+        """What came of the second try. Of a first one that was called off it is known that it was late, not how much.
 
-
-class Gate:
-    """The client's sink for one lane (`relay.sink.Outlet`): whoever commits has claimed the race before."""
-
-    def __init__(self, sink: Outlet, claim: Callable[[], None]) -> None:
-        self._sink = sink
-        self._claim = claim
-        self._is_through = False
-        self.take_over = sink.take_over
-        self.write = sink.write
-        self.close = sink.close
-        self.abort = sink.abort
-
-    def let_go(self) -> None:
-        """The try is over, and claims nothing any more."""
-        self._claim = _forget
-
-    @property
-    def has_head(self) -> bool:
-        """Whether the client has a head, with signs of life behind it or an answer."""
-        return self._sink.has_head
-
-    @property
-    def is_committed(self) -> bool:
-        """Whether this lane's answer has begun."""
-        return self._is_through and self._sink.is_committed
-
-    async def commit(self, start: Start | None, tell: Tell | None = None) -> None:
-        """The commit point, for one of the lanes."""
-        self._claim()
-        self._is_through = True
-        await self._sink.commit(start, tell)
+        It counts as long as it was given: what follows from more would be given more, and more again.
+        """
+        self._record.hedge = "failed" if winner is None else "lost" if winner is first else "won"
+        if winner is not None and winner is not first:
+            self._hedges().won += 1
+            if first.error is None:
+                state = self._states.target(target)
+                state.answered(late_s, self._now(), streams=self._calling.call.request.stream)

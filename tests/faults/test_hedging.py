@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from gateway.config import Config, parse
-from gateway.hedging import Gate, Lane, Race
+from gateway.racing import Gate, Lane, Race
 from tests.faults.callers import (
     ANTHROPIC_CALLER,
     FOUR,

@@ -14,6 +14,7 @@ import pytest
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from gateway.attempt import Attempt, Call
+from gateway.calling import Calling
 from gateway.connection import Connection
 from gateway.endpoint import Exchange
 from gateway.neutral.request import Request
@@ -136,6 +137,7 @@ ENDS: dict[str, tuple[Play, str, bool]] = {
 OF_A_REQUEST = (
     Attempt,
     Call,
+    Calling,
     Connection,
     Exchange,
     Pump,

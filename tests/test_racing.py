@@ -12,8 +12,8 @@ import pytest
 
 from gateway.departure import Departure
 from gateway.errors import GatewayError, Overloaded, Truncated
-from gateway.hedging import Lane, Race
 from gateway.neutral.events import BlockKind, BlockStart, Start
+from gateway.racing import Lane, Race
 from gateway.relay import sink as relay
 from gateway.relay.client_watchdog import ClientWatchdog
 from gateway.relay.sink import Tell

@@ -87,6 +87,9 @@ class Timeouts(Section):
         return self
 
 
+_WAITS: Final = ("backoff", "max_backoff", "short_retry_after", "max_retry_after")
+
+
 class Retries(Section):
     """Tries beyond the first one: never after the first content, nor of what the request itself is at fault for."""
 
@@ -104,9 +107,14 @@ class Retries(Section):
         "Long enough for a restarted worker behind a load balancer, too short to be noticed before a first token.",
     )
     max_backoff: Seconds = default("5s", "What the wait is doubled up to.")
+    short_retry_after: SecondsOrNone = default(
+        "1s",
+        "Longest Retry-After that is waited for although another target is left, within the retry_budget. The shortest "
+        "that most servers can say: the client hardly notices, and gets the target that its route prefers. 0s: none.",
+    )
     max_retry_after: SecondsOrNone = default(
         "10s",
-        "Longest Retry-After that is waited for, and only where no other target is left. As long as first_byte_hold: "
+        "Longest Retry-After that is waited for where no other target is left. As long as first_byte_hold: "
         "the client has no status so far. 0s: none, clients are told to come back themselves.",
     )
 
@@ -115,9 +123,11 @@ class Retries(Section):
         given = self.model_fields_set
         if {"backoff", "max_backoff"} <= given and self.backoff > self.max_backoff:
             raise flaw_at(("backoff",), f"longer than max_backoff ({self.max_backoff:g}s), which it grows up to")
+        if {"short_retry_after", "max_retry_after"} <= given and self.short_retry_after > self.max_retry_after:
+            raise flaw_at(("short_retry_after",), f"longer than max_retry_after ({self.max_retry_after:g}s)")
         if self.attempts == 1 and "same_target" in given and self.same_target:
             raise flaw_at(("same_target",), "attempts is 1, so no target is ever tried again")
-        for wait in ("backoff", "max_backoff", "max_retry_after"):
+        for wait in _WAITS:
             if wait in given and not self.same_target:
                 raise flaw_at((wait,), "same_target is 0, so no target is ever waited for")
         return self
@@ -198,7 +208,7 @@ class Route(Section):
     @model_validator(mode="after")
     def _wait_within_total(self) -> Self:
         """Only what was written, as for the deadlines."""
-        for wait in ("backoff", "max_backoff", "max_retry_after"):
+        for wait in _WAITS:
             if wait in self.retries.model_fields_set and getattr(self.retries, wait) > self.timeouts.total:
                 raise flaw_at(
                     ("retries", wait), f"longer than timeouts.total ({self.timeouts.total:g}s), so never waited for"

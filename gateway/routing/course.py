@@ -5,6 +5,8 @@ What failed decides what may help (`REMEDIES`), and that decides what is looked 
 - *The same target once more*, where the connection or the server broke: what broke by accident seldom does twice. Not
   where it said when to come back, nor what it would only do again: answer too late, not in its dialect, or that it
   doesn't know us.
+- *The same target when it said* (`Retry-After`), if that is soon (`short_retry_after`): the client gets what its route
+  would rather give it, and caches stay warm.
 - *The next target* of the plan, at once. A request that is too long for a target goes only to one that is configured as
   larger; where the first one's size isn't known, any known size may be larger, and an unknown one never is.
 - *A target that said when to come back* (`Retry-After`), the soonest first, when no target is left that wasn't asked: a
@@ -60,6 +62,7 @@ class Move(Enum):
     """Where the next try may go."""
 
     SAME = auto()
+    SOON = auto()
     NEXT = auto()
     LATER = auto()
 
@@ -86,8 +89,8 @@ _BY_KIND: Final[dict[Kind, Remedy]] = {
 }
 """Where the kind says more than the class of what an upstream said."""
 MOVES: Final[dict[Remedy, tuple[Move, ...]]] = {
-    Remedy.AGAIN: (Move.SAME, Move.NEXT, Move.LATER),
-    Remedy.ELSEWHERE: (Move.NEXT, Move.LATER),
+    Remedy.AGAIN: (Move.SAME, Move.SOON, Move.NEXT, Move.LATER),
+    Remedy.ELSEWHERE: (Move.SOON, Move.NEXT, Move.LATER),
     Remedy.LARGER: (Move.NEXT, Move.LATER),
     Remedy.ROOM: (Move.NEXT,),
     Remedy.NOTHING: (),
@@ -194,10 +197,18 @@ class Course:
     # -- where the next try may go; None where it may not ------------------------------------------------------------
 
     def _same(self, failure: _Failure) -> Try | None:
-        fresh = len(self._admit(self._fresh(), failure.now))
-        if failure.error.retry_after_s is not None or self._left <= fresh:
+        if failure.error.retry_after_s is not None or not self._has_tries_to_spare(failure.now):
             return None
         return self._again(failure.place, self._backoff(failure), failure.now)
+
+    def _soon(self, failure: _Failure) -> Try | None:
+        """The same target, where it said that it needs no longer than the client will hardly notice."""
+        wait = failure.error.retry_after_s
+        if wait is None or wait > min(self._retries.short_retry_after, self._retries.max_retry_after):
+            return None
+        if not self._has_tries_to_spare(failure.now):
+            return None
+        return self._again(failure.place, wait + self._backoff(failure), failure.now)
 
     def _next(self, failure: _Failure) -> Try | None:
         if failure.now >= self._deadline or not (fresh := self._fresh()):
@@ -217,6 +228,10 @@ class Course:
     def _again(self, place: _Place, delay_s: float, now: float) -> Try | None:
         may = self._may_again(place) and now + delay_s < self._deadline and self.may(place.target, now + delay_s)
         return self._begun(place, delay_s) if may and self._afford(place.target, now) else None
+
+    def _has_tries_to_spare(self, now: float) -> bool:
+        """Whether enough are left for all targets that were not asked yet."""
+        return self._left > len(self._admit(self._fresh(), now))
 
     def _begun(self, place: _Place, delay_s: float = 0.0) -> Try:
         place.tries += 1
@@ -242,7 +257,12 @@ class Course:
         return self._too_small is None or (place.target.context or 0) > self._too_small
 
 
-_LOOKS: Final = {Move.SAME: Course._same, Move.NEXT: Course._next, Move.LATER: Course._later}
+_LOOKS: Final = {
+    Move.SAME: Course._same,
+    Move.SOON: Course._soon,
+    Move.NEXT: Course._next,
+    Move.LATER: Course._later,
+}
 
 
 def remedy_of(error: GatewayError) -> Remedy:

@@ -646,6 +646,7 @@ def test_the_summary_is_plain_and_without_keys() -> None:
             "same_target": 1,
             "backoff": 0.25,
             "max_backoff": 5.0,
+            "short_retry_after": 1.0,
             "max_retry_after": 10.0,
         },
         "on_disconnect": "cancel",

@@ -63,6 +63,10 @@ def test_all_of_it_can_be_set() -> None:
         ),
         ("{same_target: 0, backoff: 1s}", "retries.backoff: same_target is 0, so no target is ever waited for"),
         (
+            "{short_retry_after: 3s, max_retry_after: 2s}",
+            "retries.short_retry_after: longer than max_retry_after (2s)",
+        ),
+        (
             "{same_target: 0, max_retry_after: 1s}",
             "retries.max_retry_after: same_target is 0, so no target is ever waited for",
         ),

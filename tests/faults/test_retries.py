@@ -198,8 +198,16 @@ def test_the_only_target_is_asked_again_when_it_said(upstream: HostileUpstream, 
     measure("s beyond a Retry-After until the target was called again", gaps(upstream)[0] - 1.0)
 
 
-def test_another_target_is_asked_at_once_instead(upstream: HostileUpstream) -> None:
+def test_a_target_that_is_back_soon_is_waited_for_although_there_is_another(upstream: HostileUpstream) -> None:
     upstream.perform(refusing(429, ("retry-after", "1")), answers(OPENAI))
+    with routing(upstream, targets=["a", "b"]) as gateway:
+        assert_finished(ask(gateway.port, OPENAI_CALLER.request("demo")), "openai")
+        assert (called(upstream), ends(gateway)) == ("aa", ["a rate_limit", "a complete"])
+    assert 1.0 <= gaps(upstream)[0] < 1.25 + SLACK_S
+
+
+def test_another_target_is_asked_at_once_instead(upstream: HostileUpstream) -> None:
+    upstream.perform(refusing(429, ("retry-after", "2")), answers(OPENAI))
     with routing(upstream, targets=["a", "b"]) as gateway:
         assert_finished(ask(gateway.port, OPENAI_CALLER.request("demo")), "openai")
         assert (called(upstream), ends(gateway)) == ("ab", ["a rate_limit", "b complete"])
@@ -207,11 +215,11 @@ def test_another_target_is_asked_at_once_instead(upstream: HostileUpstream) -> N
 
 
 def test_when_no_other_is_left_the_one_that_is_ready_soonest_is_asked(upstream: HostileUpstream) -> None:
-    upstream.perform(refusing(429, ("retry-after", "1")), refusing(429, ("retry-after", "9")), answers(OPENAI))
+    upstream.perform(refusing(429, ("retry-after", "2")), refusing(429, ("retry-after", "9")), answers(OPENAI))
     with routing(upstream, targets=["a", "b"]) as gateway:
         assert_finished(ask(gateway.port, OPENAI_CALLER.request("demo")), "openai")
     assert called(upstream) == "aba"
-    assert 1.0 <= sum(gaps(upstream)) < 1.25 + SLACK_S
+    assert 2.0 <= sum(gaps(upstream)) < 2.25 + SLACK_S
 
 
 @pytest.mark.parametrize(

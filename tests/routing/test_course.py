@@ -42,6 +42,7 @@ BUSY_2 = upstream_error(Kind.OVERLOADED, "503", 2.0)
 BUSY_99 = upstream_error(Kind.OVERLOADED, "503", 99.0)
 LIMIT = upstream_error(Kind.RATE_LIMIT, "429")
 LIMIT_1 = upstream_error(Kind.RATE_LIMIT, "429", 1.0)
+LIMIT_2 = upstream_error(Kind.RATE_LIMIT, "429", 2.0)
 LIMIT_3 = upstream_error(Kind.RATE_LIMIT, "429", 3.0)
 BROKE = UpstreamError("500")
 LATE = TooSlow("no first token within 30 s")
@@ -211,16 +212,28 @@ def test_a_target_that_said_when_is_asked_then_if_there_is_no_other() -> None:
     assert run(course(A), LIMIT_1, LIMIT_1) == "aa."
 
 
-@pytest.mark.parametrize("error", [LIMIT_1, BUSY_2], ids=repr)
+def test_a_target_that_said_soon_is_waited_for_although_there_is_another() -> None:
+    """Issue 4: `Retry-After` is honoured when it fits the budget, else the next target."""
+    assert after_first(course(A, B, backoff=0.5), LIMIT_1, 5.0, 0.5) == Try(A, 1.25, is_again=True)
+    assert after_first(course(A, B, short_retry_after=3), LIMIT_3) == Try(A, 3.0, is_again=True)
+    assert run(course(A, B), LIMIT_1, LIMIT_1, LIMIT_1) == "aab.", "once"
+    assert after_first(course(A, B, afford=never), LIMIT_1) == Try(B), "not without a budget"
+    assert after_first(course(A, B, deadline=5.9), LIMIT_1, 5.0) == Try(B), "not beyond the deadline"
+    assert after_first(course(A, B, C), LIMIT_1) == Try(B), "not at the cost of one that was not asked"
+    assert after_first(course(A, B, short_retry_after=0), LIMIT_1) == Try(B)
+    assert after_first(course(A, B, max_retry_after=0), LIMIT_1) == Try(B)
+
+
+@pytest.mark.parametrize("error", [LIMIT_2, BUSY_2], ids=repr)
 def test_another_target_answers_sooner_than_one_that_needs_a_rest(error: GatewayError) -> None:
     assert after_first(course(A, B), error, chance=0.9) == Try(B)
 
 
 def test_the_one_that_is_ready_soonest_is_asked_when_none_is_left() -> None:
-    assert run(course(A, B, attempts=9), LIMIT_3, LIMIT_1, LATE, LATE) == "abba."
-    assert run(course(A, B, attempts=9), LIMIT_1, LIMIT_3, LATE, LATE) == "abab."
-    assert run(course(A, B), LIMIT_3, LIMIT_1, LIMIT_1) == "abb.", "three tries"
-    assert run(course(A, B, attempts=9), LIMIT_1, LATE, BROKE) == "aba."
+    assert run(course(A, B, attempts=9), LIMIT_3, LIMIT_2, LATE, LATE) == "abba."
+    assert run(course(A, B, attempts=9), LIMIT_2, LIMIT_3, LATE, LATE) == "abab."
+    assert run(course(A, B), LIMIT_3, LIMIT_2, LIMIT_2) == "abb.", "three tries"
+    assert run(course(A, B, attempts=9), LIMIT_2, LATE, BROKE) == "aba."
 
 
 def test_time_that_passed_meanwhile_counts_as_waited() -> None:

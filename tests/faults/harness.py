@@ -66,6 +66,8 @@ def settings(port: int, *, server: dict[str, Any] | None = None, timeouts: dict[
     }
     routes["brief-spare"] = {**two, "timeouts": {"total": "400ms"}}
     routes["stuck-openai"] = {"targets": two["targets"], "timeouts": {"total": "1s"}}
+    for route in routes.values():  # what a retry waits for is shown where retries are
+        route["retries"] = {"backoff": "1ms", "max_retry_after": "0s"}
     limits = {"port": "0", **(server or {})}
     return orjson.dumps({"server": limits, "upstreams": upstreams, "routes": routes})
 

@@ -100,6 +100,7 @@ def test_an_upstream_is_held_back_within_a_second_of_its_client_and_goes_on_with
         assert peer.taken > taken
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whose", ["passed through", "translated"])
 def test_a_line_without_end_costs_bounded_memory(upstream: HostileUpstream, process: Process, whose: str) -> None:
     voice = OPENAI if whose == "passed through" else ANTHROPIC

@@ -116,6 +116,7 @@ def test_what_we_go_on_writing_is_no_sign_that_the_client_reads(upstream: Hostil
         assert edge.the_line()["end"] == "client_stalled"
 
 
+@pytest.mark.slow
 @ways
 def test_a_client_that_reads_slowly_but_steadily_is_waited_for(
     upstream: HostileUpstream, edge: Gateway, caller: Caller, voice: Voice
@@ -204,6 +205,7 @@ def test_a_whole_answer_is_given_all_the_time_that_its_client_takes(
     assert edge.the_line()["end"] == "complete"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("caller", CALLERS, ids=lambda caller: caller.name)
 def test_a_stall_counts_against_no_upstream(upstream: HostileUpstream, edge: Gateway, caller: Caller) -> None:
     """However many clients stall on it, the next one is served by it."""

@@ -159,7 +159,11 @@ def test_a_whole_answer_comes_with_its_head_and_may_take_longer() -> None:
 
 @four_callers
 @both_routes
-@pytest.mark.parametrize("headers", [{}, {"headers": "250ms"}], ids=["", "with a limit for the head"])
+@pytest.mark.parametrize(
+    "headers",
+    [{}, pytest.param({"headers": "250ms"}, marks=pytest.mark.slow)],
+    ids=["", "with a limit for the head"],
+)
 def test_first_content_that_does_not_come_in_time(caller: Caller, route: str, headers: dict[str, str]) -> None:
     """A head in time does not make it longer, nor does an opening without content."""
     play = hangs_after(OPENAI.head, chunk(OPENAI.opening))

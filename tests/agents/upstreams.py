@@ -10,7 +10,7 @@ from typing import Any, Final
 import orjson
 import pytest
 
-from tests.e2e.gateway_process import KINDS, config_of, gateway, simulators, upstream
+from tests.e2e.gateway_process import KINDS, ONCE, config_of, gateway, simulators, upstream
 
 AGENT: Final = "say=agent&ttft=0ms&tps=0"
 
@@ -63,7 +63,8 @@ class Gateways:
         if (name, script) not in self._urls:
             chosen = UPSTREAMS[name]
             entry = upstream(self._ports, chosen.kind, script) | {"options": dict(chosen.options)}
-            port = self._stack.enter_context(gateway(config_of({"simulator": entry}, {"*": "simulator"})))
+            route = {"targets": [{"upstream": "simulator"}], "retries": ONCE}  # who comes back is the agent
+            port = self._stack.enter_context(gateway(config_of({"simulator": entry}, {"*": route})))
             self._urls[name, script] = f"http://127.0.0.1:{port}"
         return self._urls[name, script]
 

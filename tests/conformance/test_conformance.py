@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway import attempt
+from gateway import rendering
 from gateway.dialects import DIALECTS, anthropic
 from gateway.dialects.base import Outbound
 from gateway.dialects.openai.encoding import Encoder
@@ -106,7 +106,7 @@ def test_a_gateway_that_spoils_a_request_fails_its_cell(
         return render(replace(request, turns=tuple(turns)), model, options)
 
     spoiled = {**DIALECTS, "anthropic": replace(anthropic.DIALECT, render=render_less)}
-    monkeypatch.setattr(attempt, "DIALECTS", spoiled)
+    monkeypatch.setattr(rendering, "DIALECTS", spoiled)
     assert verdict(on, client, row) is Verdict.FAIL
 
 

@@ -98,6 +98,7 @@ def test_least_in_flight_fills_targets_evenly() -> None:
         assert [active[text] for text in LASTING[:2]] == [6, 6]
 
 
+@pytest.mark.slow
 def test_least_in_flight_fills_targets_by_weight() -> None:
     with (
         world("least_in_flight", *LASTING[:2], weights={LASTING[1]: 3}) as running,
@@ -136,6 +137,7 @@ def test_fastest_tries_both_and_stays_with_the_quicker(stream: bool) -> None:
         assert running.calls(QUICK[0]) >= 18
 
 
+@pytest.mark.slow
 def test_fastest_learns_of_a_target_that_nobody_waited_for() -> None:
     stuck = "ttft=60s&tps=0"
     with world("fastest", stuck, QUICK[0]) as running:
@@ -182,6 +184,7 @@ def test_where_a_conversation_belongs_survives_a_restart_and_a_new_target() -> N
     assert 1 <= len(moved) <= 12  # a quarter is expected
 
 
+@pytest.mark.slow
 def test_one_hot_conversation_does_not_drown_its_target() -> None:
     with world("prefix", *LASTING) as running, streams(running, 12) as active:
         assert sum(active.values()) == 12

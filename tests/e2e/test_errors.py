@@ -140,7 +140,9 @@ def test_a_connection_that_breaks_before_the_first_token_is_an_error_status(
     assert status_of(caught.value) == 502
 
 
-@pytest.mark.parametrize("fault", ["cut@3", "close@3", "error@3", "bad_json@3"])
+@pytest.mark.parametrize(
+    "fault", ["cut@3", *(pytest.param(fault, marks=pytest.mark.slow) for fault in ("close@3", "error@3", "bad_json@3"))]
+)
 @every_client
 @every_upstream
 def test_a_whole_answer_that_broke_is_an_error_status(gw: World, client: str, upstream: str, fault: str) -> None:

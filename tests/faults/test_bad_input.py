@@ -459,6 +459,7 @@ def containers(value: Any) -> Iterator[Any]:
             yield from containers(child)
 
 
+@pytest.mark.slow
 @each_of_four
 def test_two_thousand_random_bodies_are_never_a_failure_of_ours(
     upstream: HostileUpstream, gateway: Gateway, caller: Caller

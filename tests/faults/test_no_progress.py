@@ -103,6 +103,7 @@ def test_noise_is_no_first_token(upstream: HostileUpstream, gateway: Gateway, vo
     measure("s beyond the limit until first_token was told, in noise", took - QUICK_S)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("voice", "noise"), CASES)
 def test_noise_is_no_next_event(upstream: HostileUpstream, gateway: Gateway, voice: Voice, noise: bytes) -> None:
     upstream.perform(murmurs(voice.first(), noise=noise))

@@ -187,6 +187,7 @@ def test_a_whole_answer_that_is_not_taken_is_given_up(
     measure("s beyond the stall until a whole answer was given up", took - STALL_S)
 
 
+@pytest.mark.slow
 @whole_ways
 def test_a_whole_answer_is_given_all_the_time_that_its_client_takes(
     upstream: HostileUpstream, edge: Gateway, caller: Caller, voice: Voice

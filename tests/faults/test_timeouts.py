@@ -56,6 +56,7 @@ def test_silence_between_tokens_breaks_the_stream(
     assert upstream.peers[-1].closed.wait(1)
 
 
+@pytest.mark.slow
 @sixteen_pairs
 def test_a_stream_longer_than_total_is_broken_off(
     upstream: HostileUpstream, gateway: Gateway, caller: Caller, voice: Voice

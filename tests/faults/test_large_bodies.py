@@ -142,8 +142,8 @@ def test_another_stream_hardly_waits_for_a_large_body(
 ) -> None:
     """Pitfall 128: less than 20 ms is what we aim at for 10 MB.
 
-    Other work on the machine adds to each figure, so the best of five is held against twice as much. On the loop
-    itself it was 40 ms for an image, hundreds for many messages.
+    Other work on the machine adds to each figure, so the best of five is held against three times as much. On the
+    loop itself it was 40 ms for an image, hundreds for many messages.
     """
     port, others, pace = apart
     make, status = BODIES[what]
@@ -157,7 +157,7 @@ def test_another_stream_hardly_waits_for_a_large_body(
         measure(f"ms that another stream waits ({what})", worst_ms[-1])
         measure(f"s until an answer ({what})", took_s)
         assert took_s < 10
-    assert min(worst_ms) < (80 if "20 MB" in what else 40)
+    assert min(worst_ms) < (80 if "20 MB" in what else 60)
 
 
 # -- everybody gets an answer ----------------------------------------------------------------------------------------

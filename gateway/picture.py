@@ -29,8 +29,16 @@ def _head(explanation: Explanation) -> Text:
     )
 
 
+def _table(*names: str) -> Table:
+    """Columns that fold what is too long for them: whoever asks for an explanation wants all of it."""
+    table = Table(box=None, pad_edge=False)
+    for name in names:
+        table.add_column(name, overflow="fold")
+    return table
+
+
 def _targets(explanation: Explanation) -> Table:
-    table = Table("", "target", "as", "its answer is", "why there", "what it would not get", box=None, pad_edge=False)
+    table = _table("", "target", "as", "its answer is", "why there", "what it would not get")
     for number, step in enumerate(explanation.steps, 1):
         way = "passed through" if step.passes else f"translated from {step.dialect}"
         context = f", context {step.context}" if step.context else ""
@@ -47,7 +55,7 @@ def _lost(step: Step) -> Text:
 
 
 def _settings(explanation: Explanation) -> Table:
-    table = Table(escape(f"routes.{explanation.route}"), "", box=None, pad_edge=False)
+    table = _table(escape(f"routes.{explanation.route}"), "")
     for setting in explanation.settings:
         table.add_row(setting.path, _value(setting))
     return table
@@ -56,7 +64,7 @@ def _settings(explanation: Explanation) -> Table:
 def _upstreams(explanation: Explanation) -> Table:
     """A column for each upstream: which settings there are may differ, where a section is turned off."""
     columns = {step.upstream: {setting.path: setting for setting in step.settings} for step in explanation.steps}
-    table = Table("upstreams", *map(escape, columns), box=None, pad_edge=False)
+    table = _table("upstreams", *map(escape, columns))
     for path in dict.fromkeys(path for column in columns.values() for path in column):
         table.add_row(path, *_cells(path, columns.values()))
     return table

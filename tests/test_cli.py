@@ -136,6 +136,16 @@ def test_explain_shows_the_route_the_targets_and_the_settings(tmp_path: Path) ->
     assert "sk-canary" not in result.output
 
 
+def test_explain_cuts_nothing_off_where_the_terminal_is_narrow(tmp_path: Path) -> None:
+    name = "a-target-with-a-name-that-fits-no-column-" * 3
+    text = MIXED.replace("upstreams:", f"upstreams:\n  {name}: {{dialect: openai, url: 'simulator://'}}", 1)
+    text = text.replace("routes:", f"routes:\n  far: {name}", 1)
+    shown = run("explain", "-c", routes_file(tmp_path, text), "--model", "far").stdout
+    assert "…" not in shown
+    letters = "".join(line[3:20].strip() for line in shown.splitlines()[4:40])
+    assert name in letters
+
+
 def test_explain_prints_json_for_scripts(tmp_path: Path) -> None:
     body = tmp_path / "body.json"
     body.write_text('{"system": "Hi", "max_tokens": 9, "top_k": 3, "messages": [{"role": "user", "content": "Hello"}]}')

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 import anyio
 import httpx
@@ -31,13 +31,25 @@ _PIECE: Final = 256 * 1024
 """Bytes of a request written in one go: a large one written at once would hold up every stream meanwhile."""
 
 
+AtOnce = Callable[[bytes], bool]
+"""Takes what just came of a body, and says whether to go on waiting for more."""
+
+
+@runtime_checkable
+class Stream(Protocol):
+    """A body that can hand over what comes in the moment it comes."""
+
+    async def next(self, at_once: AtOnce | None = None) -> bytes | None:
+        """As `Answer.next`."""
+
+
 @dataclass(slots=True)
 class Answer:
     """A response head, and its body still to be read. `is_framed`: the body's end shows by length or last chunk."""
 
     status: int
     headers: Mapping[str, str]
-    stream: AsyncIterator[bytes]
+    stream: Stream | AsyncIterator[bytes]
 
     @property
     def media_type(self) -> str:
@@ -56,9 +68,15 @@ class Answer:
                 raise Malformed(f"the upstream's answer of more than {len(body)} bytes exceeds limit of {limit}")
         return bytes(body)
 
-    async def next(self) -> bytes | None:
-        """The next bytes of the body, None at its end."""
+    async def next(self, at_once: AtOnce | None = None) -> bytes | None:
+        """The next bytes of the body, None at its end.
+
+        Where the stream can, what comes while this waits is given to `at_once`, without a turn of the task; once that
+        says False, b"" is returned. What it raises is raised here.
+        """
         try:
+            if isinstance(self.stream, Stream):
+                return await self.stream.next(at_once)
             return await anext(self.stream)
         except StopAsyncIteration:
             return None

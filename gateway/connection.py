@@ -223,6 +223,7 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
         self.scope["extensions"] = {
             extensions.ABORT: self.abort,  # type: ignore[dict-item]
+            extensions.WRITE: self.write,  # type: ignore[dict-item]
             extensions.HANG_UP: self.hang_up,  # type: ignore[dict-item]
             extensions.UNSENT: self.unacknowledged,  # type: ignore[dict-item]
         }
@@ -318,6 +319,17 @@ class Connection(HttpToolsProtocol):
             self.cycle.keep_alive = False
         elif self.transport.get_write_buffer_size():
             self.transport.close()  # once the client has taken it all
+
+    def write(self, data: bytes) -> bool:
+        """What `send` does with a piece of a chunked body, in the middle of it, without waiting for the client first.
+
+        Whether the client's buffer has room for more.
+        """
+        running = self.running
+        if running is None or running.disconnected or not data:
+            return True
+        self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        return not self.flow.write_paused
 
     def abort(self) -> None:
         """Cut the answer under way: bytes written are sent for at most `LINGER_S`, the last chunk never is."""

@@ -159,6 +159,8 @@ class Gate:
         self._is_through = False
         self.take_over = sink.take_over
         self.write = sink.write
+        self.write_at_once = sink.write_at_once
+        self.drain = sink.drain
         self.close = sink.close
         self.abort = sink.abort
 
@@ -170,6 +172,11 @@ class Gate:
     def has_head(self) -> bool:
         """Whether the client has a head, with signs of life behind it or an answer."""
         return self._sink.has_head
+
+    @property
+    def writes_at_once(self) -> bool:
+        """Whether a piece can be written without waiting."""
+        return self._sink.writes_at_once
 
     @property
     def is_committed(self) -> bool:

@@ -40,6 +40,17 @@ class Sink:
     async def write(self, data: bytes) -> None:
         self.sent.append(data.decode())
 
+    @property
+    def writes_at_once(self) -> bool:
+        return True
+
+    def write_at_once(self, data: bytes, now: float) -> bool:
+        self.sent.append(f"{data.decode()} at once")
+        return True
+
+    async def drain(self) -> None:
+        raise AssertionError("there is always room")
+
     async def close(self) -> None:
         self.sent.append("end")
 

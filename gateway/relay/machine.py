@@ -114,6 +114,7 @@ TRANSITIONS: Final[dict[State, dict[Input, tuple[State, tuple[_Do, ...]]]]] = {
 }
 _OVER: Final = frozenset({State.CUT, State.DONE, State.REFUSED, State.BROKEN})
 """Nothing more is read."""
+_LAST: Final = (End, Failed)
 
 
 def amounts_to(events: Sequence[Event]) -> Input:
@@ -140,10 +141,14 @@ class Relay:
     def is_over(self) -> bool:
         return self.state in _OVER
 
+    def passes(self, events: Sequence[Event]) -> bool:
+        """Whether all that the table does with these is to pass their bytes on: so it is with nearly every batch."""
+        return self.state is State.STREAMING and not (events and type(events[-1]) in _LAST)
+
     def take(self, events: Sequence[Event], data: bytes, *, is_told: bool = True) -> list[Action]:
         """Events, and the client's bytes for them. `is_told`: whether `data` tells the failure among them, if any."""
-        if self.state is State.STREAMING and events and type(events[-1]) not in (End, Failed):
-            return [Send(data)] if data else []  # nearly every batch goes this way; as the table says
+        if self.passes(events):
+            return [Send(data)] if data else []
         what = amounts_to(events)
         if what is Input.FAILURE and isinstance(events[-1], Failed):
             self.error = events[-1].error

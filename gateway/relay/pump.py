@@ -2,6 +2,10 @@
 
 It pulls: the upstream is read again only after the client took what came before. There is no queue in between, so the
 client's own pace reaches the upstream (backpressure by construction).
+
+While it waits for the upstream in the middle of an answer, what comes is carried at once: from the upstream's socket to
+the client's in one call, without waking the loop. Only what is passed on and nothing else is, and only until the client
+has enough: then the loop waits for the client, and as long as it does not ask for more, the upstream isn't read.
 """
 
 from __future__ import annotations
@@ -39,12 +43,18 @@ class Pump:
         self._watchdog = watchdog
         self._timeline = timeline
         self._now: Callable[[], float] = asyncio.get_running_loop().time
+        self._kept: Batch | None = None
+        """What came at once and is for the loop to deliver."""
         self.relay = Relay(State.RESUMED if resumes else State.WAITING)
         if resumes:
             sink.take_over(self.break_off)
 
     async def break_off(self, error: GatewayError) -> None:
         """A deadline is over, the upstream's or the whole process's, and the upstream's connection is closed by now."""
+        if self._kept is not None:  # it came before the time was over
+            await self._go_on()
+            if self.relay.state in (State.DONE, State.BROKEN):
+                return
         if self._watchdog.is_waiting_for_client:  # which takes nothing: it would not take the news either
             self.relay.error = error
             self._sink.abort()
@@ -60,8 +70,11 @@ class Pump:
     async def carry(self, answer: Answer) -> None:
         """Until the end. Raises the error of an answer that broke before the commit point."""
         try:
-            while not self.relay.is_over and (chunk := await answer.next()) is not None:
-                await self._deliver(self._carrier.feed(chunk))
+            while not self.relay.is_over and (chunk := await answer.next(self._listener())) is not None:
+                if chunk:
+                    await self._deliver(self._carrier.feed(chunk))
+                else:
+                    await self._go_on()
                 if len(chunk) >= _FLOOD:
                     await asyncio.sleep(0)  # one that never has to wait would let nobody else have a turn
         except UpstreamError as error:
@@ -72,6 +85,33 @@ class Pump:
             await self._deliver(self._carrier.eof(is_framed=answer.is_framed))
         elif self.relay.state is State.DONE:
             await _finish_reading(answer)
+
+    def _listener(self) -> Callable[[bytes], bool] | None:
+        """Who takes what comes while the loop waits for it."""
+        return self._at_once if self.relay.state is State.STREAMING and self._sink.writes_at_once else None
+
+    def _at_once(self, chunk: bytes) -> bool:
+        """As one turn of the loop, for what is only passed on. Whether there may be another one before the loop's."""
+        batch = self._carrier.feed(chunk)
+        events = batch.events
+        if batch.cut is not None or not self.relay.passes(events):
+            self._kept = batch
+            return False
+        timeline, now = self._timeline, self._now()
+        seen = timeline.content_events
+        timeline.note(events, now)
+        self._watchdog.passed(now, is_progress=timeline.content_events > seen, is_finished=timeline.finish is not None)
+        return self._sink.write_at_once(batch.data, now)
+
+    async def _go_on(self) -> None:
+        """Does what `_at_once` left: a batch that is more than passed on, or a client that has enough for now."""
+        if self._kept is not None:
+            kept, self._kept = self._kept, None
+            await self._deliver(kept)
+            return
+        self._watchdog.writing()
+        await self._sink.drain()
+        self._watchdog.wrote(is_progress=False, is_finished=False)
 
     async def _deliver(self, batch: Batch) -> None:
         if self._watchdog.error is not None:  # a scope can't cancel a task that never has to wait

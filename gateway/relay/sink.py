@@ -11,7 +11,7 @@ from starlette.types import Message, Scope, Send
 
 from gateway.errors import GatewayError, Unfit
 from gateway.neutral.events import Start
-from gateway.wire.extensions import ABORT
+from gateway.wire.extensions import ABORT, WRITE
 
 Headers = Mapping[str, str]
 Tell = Callable[[GatewayError], Awaitable[None]]
@@ -34,11 +34,18 @@ class Outlet(Protocol):
     @property
     def is_committed(self) -> bool: ...
 
+    @property
+    def writes_at_once(self) -> bool: ...
+
     async def commit(self, start: Start | None, tell: Tell | None = None) -> None: ...
 
     def take_over(self, tell: Tell) -> None: ...
 
     async def write(self, data: bytes) -> None: ...
+
+    def write_at_once(self, data: bytes, now: float) -> bool: ...
+
+    async def drain(self) -> None: ...
 
     async def close(self) -> None: ...
 
@@ -54,10 +61,12 @@ class Sink:
 
     def __init__(self, scope: Scope, send: Send, head: Callable[[Start | None], Headers], max_answer: int) -> None:
         """`head` makes the response's headers once the answer begins. `max_answer`: bytes collected at most."""
+        extensions = scope.get("extensions", {})
         self._send = send
-        self._abort = scope.get("extensions", {}).get(ABORT)
+        self._abort = extensions.get(ABORT)
         self._head = head
         self._collected: list[bytes] | None = [] if scope.get("http_version") == "1.0" else None
+        self._write: Callable[[bytes], bool] | None = extensions.get(WRITE) if self._collected is None else None
         self._max_answer = self._room = max_answer
         self._start: Start | None = None
         self._tell: Tell | None = None
@@ -109,6 +118,22 @@ class Sink:
             self.written += len(data)
             self.silent_since = self._now()
 
+    @property
+    def writes_at_once(self) -> bool:
+        """Whether `write_at_once` may be used once the head is out: a matter of the server and of HTTP's version."""
+        return self._write is not None
+
+    def write_at_once(self, data: bytes, now: float) -> bool:
+        """Writes without waiting for the client; whether more may be written so, or it should be waited for first."""
+        assert self._write is not None
+        self.written += len(data)
+        self.silent_since = now
+        return self._write(data)
+
+    async def drain(self) -> None:
+        """Until the client has taken enough for more to be written."""
+        await self.write(b"")
+
     async def close(self) -> None:
         """The body is complete."""
         if self._collected is None:
@@ -137,6 +162,7 @@ class Sink:
         """The client is gone: what is written from here on goes nowhere, at any speed."""
         self._collected = None
         self._send, self._abort = _nowhere, _nothing
+        self._write = self._write and _taken
 
     def let_go(self) -> None:
         """All is written that ever will be: keeps nothing of the request, nor of who wrote."""
@@ -162,6 +188,11 @@ class Sink:
 
 async def _nowhere(message: Message) -> None:
     """As a server's `send`."""
+
+
+def _taken(data: bytes) -> bool:
+    """As a server's way to write at once."""
+    return True
 
 
 def _nothing() -> None:

@@ -61,14 +61,19 @@ class Watchdog:
 
     def wrote(self, *, is_progress: bool, is_finished: bool) -> None:
         """The client took what came: the upstream's time runs again, anew if there was progress."""
+        now = self._loop.time()
         self._is_reading = True
-        self._since += self._loop.time() - self._writing_since
+        self._since += now - self._writing_since
+        self.passed(now, is_progress=is_progress, is_finished=is_finished)
+
+    def passed(self, now: float, *, is_progress: bool, is_finished: bool) -> None:
+        """What came at `now` went to the client without waiting for it."""
         if is_finished and self._phase != "end":
             self._enter("end", min(self._deadlines.idle, self._deadlines.after_finish))
         elif is_progress and self._phase == _FIRST_TOKEN:
             self._enter("next event", self._deadlines.idle)
         elif is_progress:
-            self._since = self._loop.time()
+            self._since = now
 
     def now(self) -> float:
         """The loop's clock."""

@@ -72,7 +72,8 @@ class Answer:
         """The next bytes of the body, None at its end.
 
         Where the stream can, what comes while this waits is given to `at_once`, without a turn of the task; once that
-        says False, b"" is returned. What it raises is raised here.
+        says False, b"" is returned. What it raises is raised here, and never taken for a failure of the connection,
+        which such a stream tells by an error of httpx.
         """
         try:
             if isinstance(self.stream, Stream):
@@ -81,6 +82,8 @@ class Answer:
         except StopAsyncIteration:
             return None
         except failures.CALL_ERRORS as error:
+            if isinstance(self.stream, Stream) and not isinstance(error, httpx.HTTPError):
+                raise
             raise failures.in_body() from error
 
 

@@ -1,9 +1,12 @@
-"""What our server offers to an app beyond ASGI, in `scope["extensions"]`: callables without arguments."""
+"""What our server offers to an app beyond ASGI, in `scope["extensions"]`: callables; only WRITE has an argument."""
 
 from typing import Final
 
 ABORT: Final = "triglot.abort"
 """Sends what was written and closes the connection, without the last chunk."""
+WRITE: Final = "triglot.write"
+"""Writes a piece of the answer under way, whose head is out and gave no length. It never waits, takes what it is given,
+and says whether there is room for more; where not, the next `send` waits for it."""
 HANG_UP: Final = "triglot.hang_up"
 """Resets the connection; what the client has not taken of the answer by then is thrown away."""
 UNSENT: Final = "triglot.unsent"

@@ -194,6 +194,57 @@ def simulate(host: str, port: int, script: str) -> None:
     server.run(server.Server(SimulatorApp(base), settings, app.refuse))
 
 
+@main.command()
+@click.option(
+    "--pairs", metavar="CLIENT:UPSTREAM,…", default="*:*", show_default=True, help="Dialects; * stands for each."
+)
+@click.option("--streams", metavar="N,…", help="How many at a time.  [default: 1,50,200,500]")
+@click.option("--tokens", type=click.IntRange(1, 100_000), help="Of each stream.  [default: 100]")
+@click.option(
+    "--pace", type=click.FloatRange(1, 10_000), default=20, show_default=True, help="Milliseconds from token to token."
+)
+@click.option("--rounds", type=click.IntRange(1, 100), default=1, show_default=True, help="The median is told.")
+@click.option("--quick", is_flag=True, help="50 streams of 50 tokens, in under a minute. Figures are coarse.")
+@click.option("--pin", "is_pinned", is_flag=True, help="The gateway on a core of its own (Linux).")
+@click.option(
+    "--json",
+    "file",
+    type=click.Path(dir_okay=False, writable=True, allow_dash=True),
+    default="",
+    help="All figures as JSON; - for stdout, without tables.",
+)
+def bench(
+    pairs: str,
+    streams: str | None,
+    tokens: int | None,
+    pace: float,
+    rounds: int,
+    quick: bool,
+    is_pinned: bool,
+    file: str,
+) -> None:
+    """Measure this gateway on this machine: added latency, CPU per token, memory per stream.
+
+    It starts a gateway and an upstream, both on loopback and for itself, and takes about five minutes.
+    """
+    from gateway.bench import command, plan
+
+    if not Path(file).parent.is_dir():
+        raise click.BadParameter(f"{file}: there is no such directory", param_hint="--json")
+    try:
+        planned = plan.Plan(
+            pairs=plan.read_pairs(pairs, tuple(DIALECTS)),
+            streams=plan.read_streams(streams or ("50" if quick else "1,50,200,500")),
+            tokens=tokens or (50 if quick else 100),
+            pace_s=pace / 1000,
+            rounds=rounds,
+            probes=50 if quick else 200,
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    sys.exit(command.run(planned, file, is_pinned=is_pinned))
+
+
 def _loaded(path: Path) -> Config:
     """The configuration, or every problem of it on stderr and exit code 1."""
     try:

@@ -101,9 +101,11 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "upstreams",
     ),
     "reload": ("config",),
+    "bench": ("dialects", "errors", "neutral", "wire"),
     "translation": ("dialects",),
     "cli": (
         "app",
+        "bench",
         "config",
         "dialects",
         "errors",

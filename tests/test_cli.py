@@ -97,7 +97,7 @@ def test_simulate_refuses_an_unknown_fault() -> None:
     assert "fault=" in result.output
 
 
-@pytest.mark.parametrize("command", ["serve", "check", "schema", "simulate", "explain"])
+@pytest.mark.parametrize("command", ["serve", "check", "schema", "simulate", "explain", "bench"])
 def test_help_fits_one_screen(command: str) -> None:
     result = run(command, "--help")
     assert result.exit_code == 0

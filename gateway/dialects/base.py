@@ -178,6 +178,8 @@ class Sample:
     client: str
     path: str
     body: Json
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What is set for an upstream that reads calls as this one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,10 @@ DIALECT: Final = Dialect(
     lends=(*_paths("/sync"), Path("/model-{model}")),
     absent=tuple(Absent(path.template, 501, _NOT_SERVED) for action in _ABSENT for path in _paths(action)),
     sample=Sample(
-        "Truss", "/model-{model}/production/predict", {"prompt": "Write a haiku about the ocean.", "stream": True}
+        "Truss",
+        "/model-{model}/production/predict",
+        {"prompt": "Write a haiku about the ocean.", "stream": True},
+        options={"input": "prompt"},
     ),
     lossy=(
         ("finish reason, usage, ids and certainty of raw text", "stop, an estimate, our own; `x-gateway-completeness`"),

@@ -1,0 +1,120 @@
+"""`triglot bench`: measures, shows how far it is, and tells what it found.
+
+Exit status: 0 all answers were whole · 1 one was not, or a process ended meanwhile · 3 it could not start · 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+import orjson
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from gateway.bench import processes
+from gateway.bench.measure import PROBES_S, Bench, Results
+from gateway.bench.meter import meter
+from gateway.bench.plan import Plan
+from gateway.bench.report import WIDTH, Setting, plain, tables
+
+NOT_WHOLE: Final = 1
+CANNOT_START: Final = 3
+INTERRUPTED: Final = 128 + signal.SIGINT
+
+
+class _Bar:
+    """How far it is, on stderr; nothing where that is no terminal."""
+
+    def __init__(self, plan: Plan, console: Console) -> None:
+        lines = len(plan.clients) + len(plan.pairs)
+        seconds = plan.rounds * lines * (PROBES_S + sum(map(plan.level_s, plan.streams)))
+        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+        self.shown = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._task: TaskID = self.shown.add_task("starting", total=seconds)
+
+    def begin(self, what: str) -> None:
+        self.shown.update(self._task, description=what)
+
+    def done(self, seconds: float) -> None:
+        self.shown.advance(self._task, seconds)
+
+
+def run(plan: Plan, json: str, *, is_pinned: bool) -> int:
+    """Measures the plan and prints it. `json`: a file for all figures, `-` for stdout instead of the tables.
+
+    Returns the exit status.
+    """
+    console, stderr = _console(), Console(stderr=True)
+    try:
+        with _interruptible():
+            results, setting = _measured(plan, stderr, is_pinned)
+    except processes.CannotMeasure as error:
+        stderr.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+        return CANNOT_START if error.is_start else NOT_WHOLE
+    except KeyboardInterrupt:
+        stderr.print("interrupted: what was started has been ended, and there are no figures", highlight=False)
+        return INTERRUPTED
+    told = orjson.dumps(plain(plan, results, setting), option=orjson.OPT_INDENT_2) + b"\n"
+    if json == "-":
+        sys.stdout.buffer.write(told)
+    else:
+        console.print(tables(plan, results, setting), highlight=False)
+    if json not in ("", "-"):
+        Path(json).write_bytes(told)
+    for where, what, count in results.faults:
+        stderr.print(f"not whole: {where}: {count} x {what}", style="red", markup=False, highlight=False)
+    return NOT_WHOLE if results.faults else 0
+
+
+def _console() -> Console:
+    """Where nobody looks, as wide as the tables are."""
+    console = Console()
+    return console if console.is_terminal else Console(width=WIDTH)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Other ways to be told to end are as a Ctrl-C: the processes must end too."""
+    before = {number: signal.signal(number, _as_interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _as_interrupt(number: int, frame: FrameType | None) -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+def _measured(plan: Plan, stderr: Console, is_pinned: bool) -> tuple[Results, Setting]:
+    reads, note = meter()
+    mine: frozenset[int] = frozenset()
+    facts = _facts()
+    if is_pinned:
+        mine, others = processes.split_cores()
+        os.sched_setaffinity(0, others)
+        facts["pinned"] = f"gateway on core {min(mine)}, all else on {','.join(map(str, sorted(others)))}"
+    processes.allow_files(max(plan.streams))
+    bar = _Bar(plan, stderr)
+    with bar.shown:
+        results = Bench(plan, reads, bar, mine).run()
+    return results, Setting(facts, [note] if note else [])
+
+
+def _facts() -> dict[str, Any]:
+    return {
+        "triglot": version("triglot"),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count(),
+    }

@@ -1,0 +1,196 @@
+"""`triglot bench` as a user runs it: with real processes, whose figures nobody asserts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import orjson
+import pytest
+from click.testing import CliRunner
+
+from gateway.bench import processes
+from gateway.cli import main
+from tests.e2e.gateway_process import ROOT
+
+PATIENCE_S: Final = 120.0
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "gateway", "bench", *arguments]
+
+
+def test_a_quick_run_measures_whole_streams_and_tells_all_figures_as_json() -> None:
+    ended = subprocess.run(
+        command(
+            "--quick", "--pairs", "openai:anthropic,truss:truss", "--streams", "1,3", "--tokens", "5", "--json", "-"
+        ),
+        cwd=ROOT,
+        capture_output=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stderr == b""  # no bar, no colours: nobody looks
+    found = orjson.loads(ended.stdout)
+    assert found["faults"] == []
+    assert found["tokens"] == 5
+    assert [line["client"] for line in found["direct"]] == ["openai", "truss"]
+    assert [(line["client"], line["upstream"]) for line in found["pairs"]] == [
+        ("openai", "anthropic"),
+        ("truss", "truss"),
+    ]
+    for line in (*found["direct"], *found["pairs"]):
+        assert [level["streams"] for level in line["levels"]] == [1, 3]
+        assert all(level["gap_p50_ms"] > 0 and level["ttft_p50_ms"] > 0 for level in line["levels"])
+    for line in found["pairs"]:
+        assert line["one_at_a_time"].keys() >= {"added_ttft_p50_ms", "added_ttft_p99_ms", "cpu_ms_whole", "rest_mb"}
+        assert all("cpu_us_event" in level and "memory_kb_stream" in level for level in line["levels"])
+        if sys.platform == "linux":
+            assert line["one_at_a_time"]["cpu_ms_streamed"] > 0
+            assert line["one_at_a_time"]["rest_mb"] > 10
+            assert all(level["cpu_us_event"] > 0 for level in line["levels"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--pairs", "openai:claude"), 'no pair "openai:claude"'),
+        (("--streams", "0"), '"0" streams'),
+        (("--tokens", "0"), "--tokens"),
+        (("--rounds", "0"), "--rounds"),
+        (("--pace", "0"), "--pace"),
+        (("--json", "nowhere/at/all.json"), "no such directory"),
+    ],
+)
+def test_what_cant_be_measured_is_refused_by_name_before_anything_starts(
+    arguments: tuple[str, ...], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subprocess, "Popen", None)
+    result = CliRunner().invoke(main, ["bench", *arguments])
+    assert result.exit_code == 2
+    assert told in result.output
+
+
+def test_a_port_that_is_taken_is_told_in_the_gateways_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setattr(processes, "free_port", lambda: port)
+        result = CliRunner().invoke(
+            main, ["bench", "--quick", "--pairs", "truss:truss", "--streams", "1", "--tokens", "1"]
+        )
+    assert result.exit_code == 3
+    assert "the gateway did not start" in result.stderr
+    assert "address already in use" in result.stderr
+
+
+def test_pinning_says_where_it_can_not_be_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    result = CliRunner().invoke(main, ["bench", "--pin"])
+    assert result.exit_code == 3
+    assert "--pin needs Linux" in result.stderr
+
+
+def test_pinning_needs_a_second_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0}, raising=False)
+    with pytest.raises(processes.CannotMeasure, match="two cores"):
+        processes.split_cores()
+
+
+def test_the_gateway_gets_one_core_and_the_rest_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3, 1, 2}, raising=False)
+    assert processes.split_cores() == (frozenset({3}), frozenset({1, 2}))
+
+
+def test_streams_beyond_the_limit_of_open_files_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (256, 256))
+    with pytest.raises(processes.CannotMeasure, match=r"500 streams need 1200 open files.*allows 256"):
+        processes.allow_files(500)
+
+
+# --- what ends a run ---
+
+
+def children(pid: int) -> dict[str, int]:
+    """The processes that a process has begun, by the module they run."""
+    found = {}
+    for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        with contextlib.suppress(FileNotFoundError, IndexError):  # it has just ended, or only begins
+            found[Path(f"/proc/{each}/cmdline").read_text().split("\0")[2]] = int(each)
+    return found
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def is_gone(pid: int) -> bool:
+    return not Path(f"/proc/{pid}").exists()
+
+
+@contextmanager
+def measuring() -> Iterator[tuple[subprocess.Popen[str], dict[str, int]]]:
+    """A run that would take minutes, once all its processes are there; and these, by the module they run."""
+    begun = command("--quick", "--pairs", "openai:openai", "--streams", "1", "--tokens", "20", "--rounds", "100")
+    with subprocess.Popen(begun, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        try:
+            until(lambda: len(children(running.pid)) == 2)
+            yield running, children(running.pid)
+        finally:
+            running.kill()
+
+
+@linux_only
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_is_told_to_end_leaves_no_process_behind(number: signal.Signals) -> None:
+    with measuring() as (running, begun):
+        running.send_signal(number)
+        _, told = running.communicate(timeout=PATIENCE_S)
+    assert running.returncode == 130
+    assert "interrupted" in told
+    assert begun.keys() == {"gateway", "gateway.bench.upstream"}
+    assert all(map(is_gone, begun.values()))
+
+
+@linux_only
+def test_a_process_that_dies_meanwhile_is_named_and_there_are_no_figures() -> None:
+    with measuring() as (running, begun):
+        os.kill(begun["gateway.bench.upstream"], signal.SIGKILL)
+        out, told = running.communicate(timeout=PATIENCE_S)
+    assert running.returncode == 1
+    assert "the upstream ended with status -9" in told
+    assert out == ""
+    assert is_gone(begun["gateway"])
+
+
+def test_the_upstream_ends_with_whoever_began_it() -> None:
+    with processes.upstream() as (child, _):
+        assert child.process.stdin is not None
+        child.check()
+        child.process.stdin.close()
+        assert child.process.wait(PATIENCE_S) == 0
+
+
+def test_a_gateway_that_has_died_is_told_with_its_last_words() -> None:
+    with processes.gateway(processes.routes(9, {1}, 0.02), processes.free_port()) as child:
+        child.check()
+        child.process.kill()
+        child.process.wait(PATIENCE_S)
+        with pytest.raises(processes.CannotMeasure, match=r"the gateway ended with status -9 .*last words:"):
+            child.check()

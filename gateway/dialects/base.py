@@ -148,6 +148,13 @@ class Decoder(Protocol):
     def observe(self, chunk: bytes) -> tuple[bytes, list[Piece]]:
         """As `feed`, for pass-through: also the bytes to relay, as they came, cut where they may be cut."""
 
+    def more(self, chunk: bytes) -> Sequence[str]:
+        """The texts of `chunk`, if it is nothing but whole frames that are like the last one, but for their texts.
+
+        `feed` would have made a `ContentPiece` of each, none of them empty, else equal to the last piece it made, and
+        `observe` would have relayed `chunk` as it is. Empty: it is anything else, and nothing of it was taken.
+        """
+
     def tell(self, error: GatewayError) -> bytes:
         """A failure in the words of what is being relayed; empty where it has none."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -62,6 +63,10 @@ class StreamDecoder(ABC):
             if self._is_over:
                 break
         return b"".join(raw), pieces
+
+    def more(self, chunk: bytes) -> Sequence[str]:
+        """None: every frame is decoded."""
+        return ()
 
     def eof(self, *, is_framed: bool) -> tuple[bytes, list[Piece]]:
         """`is_framed` does not matter: the dialect's own terminator decides."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from gateway.errors import GatewayError
 from gateway.neutral.request import OpaqueValue
+from gateway.neutral.token_value import token_value
 
 
 class BlockKind(StrEnum):
@@ -90,21 +91,21 @@ class BlockStart:
     choice: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@token_value
 class TextDelta:
     index: int
     text: str
     choice: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@token_value
 class RefusalDelta:
     index: int
     text: str
     choice: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@token_value
 class ReasoningDelta:
     index: int
     text: str
@@ -119,7 +120,7 @@ class ReasoningSignature:
     choice: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@token_value
 class ArgsDelta:
     """A fragment of a call's argument text."""
 

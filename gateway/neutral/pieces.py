@@ -12,9 +12,10 @@ from typing import Any
 
 from gateway.neutral.events import BlockKind, End, Failed, Finish, Ping, Start, Usage
 from gateway.neutral.request import OpaqueValue
+from gateway.neutral.token_value import token_value
 
 
-@dataclass(frozen=True, slots=True)
+@token_value
 class ContentPiece:
     """Some text, reasoning or refusal."""
 
@@ -24,7 +25,7 @@ class ContentPiece:
     is_summary: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@token_value
 class ToolPiece:
     """A fragment of a call. `key` is the wire's index; without one, `id` or else `position` finds the call."""
 

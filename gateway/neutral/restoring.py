@@ -6,6 +6,7 @@ gives the client its own tools back. Nothing to restore: it isn't there.
 
 from __future__ import annotations
 
+from collections import abc
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
@@ -55,6 +56,9 @@ class Sequence(Protocol):
 
     def feed(self, pieces: Iterable[Piece]) -> list[Event]: ...
 
+    def more(self, texts: abc.Sequence[str]) -> list[Event]:
+        """As `feed` with the last piece again, which was a `ContentPiece`, for each of these texts."""
+
 
 class Restorer:
     """A Sequence whose events are the client's own again."""
@@ -72,7 +76,16 @@ class Restorer:
         return self._sequence.dropped
 
     def feed(self, pieces: Iterable[Piece]) -> list[Event]:
-        return [restored for event in self._sequence.feed(pieces) for restored in self._restore(event)]
+        return self._restored(self._sequence.feed(pieces))
+
+    def more(self, texts: abc.Sequence[str]) -> list[Event]:
+        events = self._sequence.more(texts)
+        if len(events) == 1 and type(events[0]) is TextDelta:  # nearly every token; as `_restore` has it
+            return events
+        return self._restored(events)
+
+    def _restored(self, events: list[Event]) -> list[Event]:
+        return [restored for event in events for restored in self._restore(event)]
 
     def _restore(self, event: Event) -> Iterable[Event]:
         match event:

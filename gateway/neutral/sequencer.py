@@ -6,7 +6,7 @@ yields at once. Order of blocks is order of first appearance. What the rules cal
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from enum import Enum, auto
 from typing import Final
@@ -17,25 +17,19 @@ from gateway.neutral.events import (
     BlockKind,
     BlockStart,
     BlockStop,
-    Citation,
     End,
     Event,
     Failed,
     Finish,
     Ping,
     Reason,
-    ReasoningDelta,
-    ReasoningSignature,
-    RefusalDelta,
     Start,
-    TextDelta,
     Usage,
 )
-from gateway.neutral.json_scanner import JsonScanner
+from gateway.neutral.open_blocks import Flow, OpenBlock, OpenCall, delta_of, flow_of
 from gateway.neutral.pieces import (
     BlockEnd,
     BlockPiece,
-    CitationPiece,
     ContentPiece,
     Piece,
     SignaturePiece,
@@ -59,74 +53,6 @@ class _Phase(Enum):
     OVER = auto()
 
 
-class _Block:
-    """A run of text, reasoning, … that is live or waits."""
-
-    def __init__(self, kind: BlockKind, key: int | None) -> None:
-        self.kind = kind
-        self.key = key
-        self.index = -1
-        self.pieces: list[BlockPiece] = []
-        self.is_ended = False
-        self.is_sealed = False
-
-    def takes(self, piece: BlockPiece) -> bool:
-        """Whether the piece continues this block (rule 1)."""
-        match piece:
-            case WholePiece():
-                return False
-            case CitationPiece():
-                return self.kind is BlockKind.TEXT and self.key == piece.key
-            case SignaturePiece():
-                return self.kind is BlockKind.REASONING and self.key == piece.key and not self.is_sealed
-            case ContentPiece():
-                return self.kind is piece.kind and self.key == piece.key and not self.is_sealed
-
-
-class _Call:
-    """One tool call: live, waiting, or stopped. Until it is started, its name may still grow and its id change."""
-
-    def __init__(self, order: int) -> None:
-        self.order = order
-        self.index = -1
-        self.id = ""
-        self.name = ""
-        self.call_kind = "function"
-        self.fragments: list[str] = []
-        self.unscanned = 0
-        self.is_empty = True
-        self.is_ended = False
-        self.is_stopped = False
-        self._scanner = JsonScanner()
-
-    @property
-    def is_started(self) -> bool:
-        return self.index >= 0
-
-    def learn(self, piece: ToolPiece) -> None:
-        """Takes id and name while they can still be told (rule 3)."""
-        if self.is_started:
-            self.id = self.id or piece.id
-            return
-        self.id = piece.id or self.id
-        self.call_kind = piece.call_kind
-        if piece.name and piece.name != self.name:
-            self.name += piece.name
-
-    def is_cut(self) -> bool:
-        """Whether some of the arguments came and not all of them; can't be told any more of a call that was stopped."""
-        return not self.is_empty and not self.is_complete()
-
-    def is_complete(self) -> bool:
-        """Whether the argument text can't grow any more (rule 4). Scans only what it has not seen."""
-        if self.is_ended or self.call_kind == "custom":
-            return True
-        for fragment in self.fragments[self.unscanned :]:
-            self._scanner.feed(fragment)
-        self.unscanned = len(self.fragments)
-        return self._scanner.is_complete
-
-
 class Sequencer:
     """`feed(pieces)` returns the events they make. `dropped` counts fragments that had no block to go to (rule 5)."""
 
@@ -141,28 +67,50 @@ class Sequencer:
         self._max_waiting = max_waiting
         self._held_back = 0
         self._next_index = 0
-        self._live: _Block | _Call | None = None
-        self._waiting: list[_Block | _Call] = []
-        self._calls: dict[int, _Call] = {}
-        self._all_calls: list[_Call] = []
+        self._live: OpenBlock | OpenCall | None = None
+        self._waiting: list[OpenBlock | OpenCall] = []
+        self._calls: dict[int, OpenCall] = {}
+        self._all_calls: list[OpenCall] = []
         self._held_space: list[ContentPiece] = []
         self._used_ids: set[str] = set()
         self._phase = _Phase.BEFORE
+        self._last_fed: Piece | None = None
+        self._flowing: Flow | None = None
         self.dropped = 0
 
     def feed(self, pieces: Iterable[Piece]) -> list[Event]:
         """Events for these pieces. After `Failed` or `End`, nothing comes any more."""
         events: list[Event] = []
+        self._flowing = None
         for piece in pieces:
-            live = self._live
-            if type(piece) is ContentPiece and type(live) is _Block and not self._waiting and live.takes(piece):
+            live, self._last_fed = self._live, piece
+            if type(piece) is ContentPiece and type(live) is OpenBlock and not self._waiting and live.takes(piece):
                 if piece.text:
-                    events.append(_delta(live, piece))  # nearly every token goes this way
+                    events.append(delta_of(live, piece))
             elif self._phase is _Phase.OVER:
                 break
             else:
                 self._take_safely(piece, events)
         return events
+
+    def more(self, texts: Sequence[str]) -> list[Event]:
+        """As `feed` with the last piece again for each of these texts, none of them empty: nearly every token.
+
+        That piece must be a `ContentPiece`.
+        """
+        flow = self._flowing or self._begin_flow()
+        if flow is None:
+            assert type(self._last_fed) is ContentPiece
+            return self.feed([replace(self._last_fed, text=text) for text in texts])
+        delta, index = flow
+        return [delta(index, text) for text in texts]
+
+    def _begin_flow(self) -> Flow | None:
+        """What texts like the last make as long as nothing else comes: deltas of the live block, if it takes them."""
+        last, live = self._last_fed, self._live
+        if type(last) is ContentPiece and type(live) is OpenBlock and not self._waiting and live.takes(last):
+            self._flowing = flow_of(live, last)
+        return self._flowing
 
     def _take_safely(self, piece: Piece, events: list[Event]) -> None:
         """Appends what the piece makes; a stream that can't be put in order ends here."""
@@ -244,22 +192,22 @@ class Sequencer:
     def _opens_nothing(self, blank: ContentPiece) -> bool:
         """Blank text after a call (rule 6), or blank reasoning (pitfall 94), makes no block of its own."""
         last = self._last()
-        if isinstance(last, _Call):
+        if isinstance(last, OpenCall):
             return True
         return blank.kind is BlockKind.REASONING and (last is None or last.is_ended or not last.takes(blank))
 
-    def _last(self) -> _Block | _Call | None:
+    def _last(self) -> OpenBlock | OpenCall | None:
         return self._waiting[-1] if self._waiting else self._live
 
     def _admit(self, piece: BlockPiece) -> Iterator[Event]:
         """The piece goes to the last block if it continues that, else to a new one behind it."""
         last = self._last()
-        if not isinstance(last, _Block) or last.is_ended or not last.takes(piece):
-            last = _Block(kind_of(piece), getattr(piece, "key", None))
+        if not isinstance(last, OpenBlock) or last.is_ended or not last.takes(piece):
+            last = OpenBlock(kind_of(piece), getattr(piece, "key", None))
             self._waiting.append(last)
         last.is_sealed = isinstance(piece, SignaturePiece)
         if last is self._live:
-            yield _delta(last, piece)
+            yield delta_of(last, piece)
             return
         last.pieces.append(piece)
         yield from self._advance()
@@ -286,19 +234,19 @@ class Sequencer:
         if self._waiting or self._live is None:
             yield from self._advance()
 
-    def _find(self, piece: ToolPiece) -> _Call:
+    def _find(self, piece: ToolPiece) -> OpenCall:
         """The call a fragment belongs to (rule 2), new if it is none we know."""
         found = self._known(piece)
         if found is not None and not (piece.id and piece.name and found.id and piece.id != found.id):
             return found
         self._hold(_CALL_COST)
-        call = _Call(len(self._all_calls) if piece.key is None else piece.key)
+        call = OpenCall(len(self._all_calls) if piece.key is None else piece.key)
         self._all_calls.append(call)
         self._calls[call.order] = call
         self._waiting.append(call)
         return call
 
-    def _known(self, piece: ToolPiece) -> _Call | None:
+    def _known(self, piece: ToolPiece) -> OpenCall | None:
         if piece.key is not None:
             return self._calls.get(piece.key)
         if piece.id:
@@ -308,7 +256,7 @@ class Sequencer:
             return next((c for c in by_position if c.name == piece.name and not c.is_complete()), None)
         return self._all_calls[-1] if self._all_calls else None
 
-    def _flow(self, call: _Call, fragment: str) -> Iterator[Event]:
+    def _flow(self, call: OpenCall, fragment: str) -> Iterator[Event]:
         """A fragment of the live call: starts it with everything it has, or passes the fragment on (rule 3)."""
         if call.is_started:
             if fragment:
@@ -316,14 +264,14 @@ class Sequencer:
         elif call.name and any(call.fragments):
             yield from self._start_call(call)
 
-    def _start_call(self, call: _Call) -> Iterator[Event]:
+    def _start_call(self, call: OpenCall) -> Iterator[Event]:
         call.index = self._take_index()
         told_id = self._unique_id(call)  # `call.id` stays what the upstream says, by which it names the call again
         yield BlockStart(call.index, BlockKind.TOOL, id=told_id, name=call.name, call_kind=call.call_kind)
         for fragment in call.fragments:
             yield ArgsDelta(call.index, fragment)
 
-    def _unique_id(self, call: _Call) -> str:
+    def _unique_id(self, call: OpenCall) -> str:
         """mapping.md §8: missing ids are made, duplicate ones get a suffix."""
         wanted = call.id or f"call_{self._seed}{len(self._used_ids)}"
         unique, count = wanted, 1
@@ -341,17 +289,17 @@ class Sequencer:
             yield from self._stop_live()
             yield from self._go_live(self._waiting.pop(0))
 
-    def _may_yield(self, newcomer: _Block | _Call) -> bool:
+    def _may_yield(self, newcomer: OpenBlock | OpenCall) -> bool:
         live = self._live
-        if not isinstance(live, _Call):
+        if not isinstance(live, OpenCall):
             return True
         if live.is_empty and not live.is_ended:
-            return isinstance(newcomer, _Block) and bool(live.name)
+            return isinstance(newcomer, OpenBlock) and bool(live.name)
         return live.is_complete() and bool(live.name)
 
-    def _go_live(self, newcomer: _Block | _Call) -> Iterator[Event]:
+    def _go_live(self, newcomer: OpenBlock | OpenCall) -> Iterator[Event]:
         self._live = newcomer
-        if isinstance(newcomer, _Call):
+        if isinstance(newcomer, OpenCall):
             yield from self._flow(newcomer, "")
             return
         newcomer.index = self._take_index()
@@ -362,13 +310,13 @@ class Sequencer:
             yield BlockStart(newcomer.index, newcomer.kind)
         for piece in pieces:
             if not isinstance(piece, WholePiece):
-                yield _delta(newcomer, piece)
+                yield delta_of(newcomer, piece)
 
     def _stop_live(self) -> Iterator[Event]:
         live, self._live = self._live, None
         if live is None:
             return
-        if isinstance(live, _Call):
+        if isinstance(live, OpenCall):
             live.is_stopped = True
             if not live.is_started:
                 yield from self._start_call(live)
@@ -381,17 +329,17 @@ class Sequencer:
         if call is not None:
             call.is_ended = True
         for block in (self._live, *self._waiting):
-            if isinstance(block, _Block) and block.key == key:
+            if isinstance(block, OpenBlock) and block.key == key:
                 block.is_ended = True
         yield from self._advance()
         if self._live is not None and self._live.is_ended and not self._waiting:
-            if isinstance(self._live, _Call) and not self._live.name:
+            if isinstance(self._live, OpenCall) and not self._live.name:
                 return
             yield from self._stop_live()
 
     def _finish(self, finish: Finish) -> Iterator[Event]:
         """Closes every block, then says why the model stopped (rule 9)."""
-        open_calls = [block for block in (self._live, *self._waiting) if isinstance(block, _Call)]
+        open_calls = [block for block in (self._live, *self._waiting) if isinstance(block, OpenCall)]
         if not all(call.name for call in open_calls):
             raise Malformed("tool call without a name: the upstream never sent one")
         is_cut = finish.is_inferred and any(call.is_cut() for call in open_calls)  # nobody said why: so it's no call
@@ -405,10 +353,10 @@ class Sequencer:
         self._phase = _Phase.FINISHED
         yield finish
 
-    def _in_key_order(self) -> list[_Block | _Call]:
+    def _in_key_order(self) -> list[OpenBlock | OpenCall]:
         """What waits, its calls sorted by key among themselves (rule 4)."""
-        calls = iter(sorted((b for b in self._waiting if isinstance(b, _Call)), key=lambda call: call.order))
-        return [next(calls) if isinstance(block, _Call) else block for block in self._waiting]
+        calls = iter(sorted((b for b in self._waiting if isinstance(b, OpenCall)), key=lambda call: call.order))
+        return [next(calls) if isinstance(block, OpenCall) else block for block in self._waiting]
 
     def _hold(self, characters: int) -> None:
         """Counts what has to be remembered, so that a hostile upstream can't fill the memory."""
@@ -429,19 +377,3 @@ def _has_content(piece: BlockPiece | ToolPiece | BlockEnd | Finish) -> bool:
             return bool(piece.name or piece.fragment.strip())
         case _:
             return isinstance(piece, WholePiece)
-
-
-def _delta(block: _Block, piece: BlockPiece) -> Event:
-    match piece:
-        case ContentPiece(kind=BlockKind.TEXT):
-            return TextDelta(block.index, piece.text)
-        case ContentPiece(kind=BlockKind.REASONING):
-            return ReasoningDelta(block.index, piece.text, piece.is_summary)
-        case ContentPiece():
-            return RefusalDelta(block.index, piece.text)
-        case SignaturePiece():
-            return ReasoningSignature(block.index, piece.value)
-        case CitationPiece():
-            return Citation(block.index, piece.citation, piece.dialect, piece.url, piece.title)
-        case WholePiece():
-            raise AssertionError("a whole block has no delta")

@@ -77,6 +77,8 @@ class Translation:
         self.fault: Fault | None = None
 
     def feed(self, chunk: bytes) -> Batch:
+        if texts := self._decoder.more(chunk):
+            return self._taken(self._sequencer.more(texts))
         return self.carry(self._decoder.feed(chunk))
 
     def eof(self, *, is_framed: bool) -> Batch:
@@ -90,7 +92,9 @@ class Translation:
 
     def carry(self, pieces: Sequence[Piece]) -> Batch:
         """Pieces from wherever they come: a stream, or a whole answer."""
-        events = self._sequencer.feed(pieces)
+        return self._taken(self._sequencer.feed(pieces))
+
+    def _taken(self, events: list[Event]) -> Batch:
         return self._spelled(events if self._splice is None else self._splice.take(events))
 
     def _spelled(self, events: list[Event]) -> Batch:
@@ -128,6 +132,8 @@ class PassThrough:
         self._scrub = scrub
 
     def feed(self, chunk: bytes) -> Batch:
+        if texts := self._decoder.more(chunk):
+            return self._told(chunk, self._sequencer.more(texts))
         return self._observed(*self._decoder.observe(chunk))
 
     def eof(self, *, is_framed: bool) -> Batch:
@@ -137,7 +143,9 @@ class PassThrough:
         return self._observed(b"", [Failed(error)])
 
     def _observed(self, data: bytes, pieces: list[Piece]) -> Batch:
-        events = self._sequencer.feed(pieces)
+        return self._told(data, self._sequencer.feed(pieces))
+
+    def _told(self, data: bytes, events: list[Event]) -> Batch:
         if not (events and type(events[-1]) is Failed):
             return Batch(events, data)
         failed = Failed(self._scrub(events[-1].error))

@@ -130,3 +130,17 @@ def test_hidden_reasoning_leaves_its_block_and_no_text() -> None:
     assert not [event for event in events if isinstance(event, ReasoningDelta)]
     assert BlockStart(0, BlockKind.REASONING) in events
     assert TextDelta(1, "yes") in events
+
+
+@pytest.mark.parametrize("hides", [True, False])
+@pytest.mark.parametrize("kind", [BlockKind.TEXT, BlockKind.REASONING])
+def test_more_texts_are_restored_as_pieces_are(kind: BlockKind, *, hides: bool) -> None:
+    """One or several at once."""
+    restoration = Restoration({"x": ClientTool("y")}, hides_reasoning=hides)
+    quick, slow = restored(Sequencer("s"), restoration), restored(Sequencer("s"), restoration)
+    first: list[Piece] = [Start(), ContentPiece(kind, "a")]
+    assert quick.feed(first) == slow.feed(first)
+    for texts in (["b"], ["c", "d"]):
+        told = quick.more(texts)
+        assert told == slow.feed([ContentPiece(kind, text) for text in texts])
+        assert len(told) == (0 if hides and kind is BlockKind.REASONING else len(texts))

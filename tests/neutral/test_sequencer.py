@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import groupby
 
 import pytest
@@ -727,6 +728,20 @@ def test_pieces_may_come_one_by_one_or_all_at_once(pieces: list[Piece]) -> None:
     """Nothing depends on how the network cut the answer."""
     sequencer = Sequencer()
     assert [event for piece in pieces for event in sequencer.feed([piece])] == Sequencer().feed(pieces)
+
+
+@given(
+    st.lists(st.one_of(CONTENT, TOOL, OTHER, END), max_size=30), st.lists(st.sampled_from(["a", " ", "\n"]), max_size=3)
+)
+def test_more_texts_mean_what_the_last_piece_again_would_mean(pieces: list[Piece], texts: list[str]) -> None:
+    """Wherever they come: in a block, while a call waits, after blanks that are held, after a finish or a failure."""
+    quick, slow = Sequencer(max_waiting=BIG), Sequencer(max_waiting=BIG)
+    for piece in pieces:
+        assert quick.feed([piece]) == slow.feed([piece])
+        if isinstance(piece, ContentPiece):
+            again = slow.feed([replace(piece, text=text) for text in texts])
+            assert quick.more(texts[:1]) + quick.more(texts[1:]) == again
+    assert quick.dropped == slow.dropped
 
 
 def solid(characters: Iterable[str]) -> str:

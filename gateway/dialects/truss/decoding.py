@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 import orjson
@@ -58,6 +58,9 @@ class AutoDecoder:
             self._inner = _DECODERS[name](self._options, self._max_event)
             chunk, self._held = self._held, b""
         return self._inner.observe(chunk)
+
+    def more(self, chunk: bytes) -> Sequence[str]:
+        return self._inner.more(chunk) if self._inner else ()
 
     def tell(self, error: GatewayError) -> bytes:
         return self._inner.tell(error) if self._inner else b""
@@ -152,6 +155,9 @@ class RawDecoder:
         """The bytes as they came, but never half a character at the end."""
         return self._exact.decode(chunk).encode("utf-8", "surrogateescape"), self.feed(chunk)
 
+    def more(self, chunk: bytes) -> Sequence[str]:
+        return ()
+
     def tell(self, error: GatewayError) -> bytes:
         return b""
 
@@ -212,6 +218,9 @@ class JsonLinesDecoder:
         if self._is_done:
             yield ev.Finish(Reason.STOP)
             yield ev.End()
+
+    def more(self, chunk: bytes) -> Sequence[str]:
+        return ()
 
     def tell(self, error: GatewayError) -> bytes:
         return b""

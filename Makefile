@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 STAMP := $(VENV)/.installed
 
-.PHONY: serve test test-all check docs goldens conformance clean
+.PHONY: serve test test-all check docs goldens figures conformance clean
 
 serve: $(VENV)/.runs     ## start the gateway on the built-in simulator
 	$(BIN)/triglot serve
@@ -24,6 +24,9 @@ check: $(STAMP)          ## what must be green before a commit
 
 goldens: $(STAMP)        ## write the expected files of the transcripts anew; review them by eye
 	$(BIN)/pytest tests/dialects/test_transcripts.py --regenerate
+
+figures: $(STAMP)        ## write anew what an event and a request cost; review them by eye
+	$(BIN)/pytest tests/bench --regenerate
 
 conformance: $(VENV)/.conformance    ## play official SDKs on every upstream, and write docs/conformance.md
 	$(BIN)/python -m tests.conformance

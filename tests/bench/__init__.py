@@ -1,0 +1,1 @@
+"""Guards what an event and a request cost, without a clock: work is counted, see `counting`."""

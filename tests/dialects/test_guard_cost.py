@@ -25,6 +25,7 @@ from gateway.neutral.events import (
     Usage,
 )
 from tests.dialects.cases import STAMP, asked
+from tests.measured import measure
 
 EVENTS: Final = 4000
 RUNS: Final = 15
@@ -58,19 +59,14 @@ def test_the_guard_costs_less_than_a_microsecond_an_event(
     client: str,
     content: Callable[[int], Batches],
     per_read: int,
-    pytestconfig: pytest.Config,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """CPU time, which other processes do not lengthen; the median of several runs."""
     runs = [timed(DIALECTS[client], content(per_read)) for _ in range(RUNS)]
     encoding, guarding = (median(run[i] for run in runs) for i in (0, 1))
     what = f"{client}, {content.__name__}, events per read: {per_read}"
-    told = f"{what}: guard {guarding:.0f} ns an event, encoder {encoding:.0f} ns"
-    reporter = pytestconfig.pluginmanager.get_plugin("terminalreporter")
-    assert reporter is not None
-    with capsys.disabled():
-        reporter.write_line(f"\n{told}")
-    assert guarding < min(LIMIT_NS, 1.25 * encoding), told
+    measure(f"ns of the guard an event ({what})", guarding)
+    measure(f"ns of the encoder an event ({what})", encoding)
+    assert guarding < min(LIMIT_NS, 1.25 * encoding)
 
 
 def timed(dialect: Dialect, batches: Batches) -> tuple[float, float]:

@@ -118,7 +118,7 @@ def test_tokens_arrive_one_by_one_as_they_are_produced(
         pytest.skip("curl is not installed")
     heard = CALLERS[caller](url, model)
     seen = spread(heard.arrivals)
-    record_property("spread", seen)
+    record_property("spread", str(seen))
     print(f"{caller} {model}: {seen}")  # noqa: T201  shown by -s, and where it fails
     assert heard.text == HAIKU
     assert seen.distinct >= 10

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.harness import Gateway, configuration, figures, gateway_in_thread
+from tests.faults.harness import Gateway, configuration, gateway_in_thread
 from tests.faults.hostile_upstream import HostileUpstream, hostile_upstream
 
 
@@ -33,12 +33,3 @@ def gateway(the_gateway: Gateway, upstream: HostileUpstream) -> Iterator[Gateway
     the_gateway.forget()
     yield the_gateway
     assert not the_gateway.failures
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if figures:
-        terminalreporter.section("measured under faults")
-    for what, values in sorted(figures.items()):
-        ordered = sorted(values)
-        line = f"{what}: median {ordered[len(ordered) // 2]:.4g}, worst {ordered[-1]:.4g}, of {len(ordered)}"
-        terminalreporter.write_line(line)

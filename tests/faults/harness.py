@@ -29,13 +29,6 @@ PAIRS: Final = [(caller, voice) for caller in CALLERS for voice in VOICES]
 PAIR_IDS: Final = [f"{caller.name}-of-{voice.name}" for caller, voice in PAIRS]
 """All sixteen pairs of dialects, Truss in both its forms."""
 
-figures: dict[str, list[float]] = {}
-"""What was measured, by what it is; printed at the end of the run."""
-
-
-def measure(what: str, value: float) -> None:
-    figures.setdefault(what, []).append(value)
-
 
 def settings(port: int, *, server: dict[str, Any] | None = None, timeouts: dict[str, str] | None = None) -> bytes:
     """A routes.yaml (JSON is YAML). Each dialect is a route; `quick-` has short deadlines, `spare-` a second target."""

@@ -27,9 +27,10 @@ from tests.faults.callers import (
     calling,
     told_error,
 )
-from tests.faults.harness import Gateway, gateway_in_thread, measure
+from tests.faults.harness import Gateway, gateway_in_thread
 from tests.faults.hostile_upstream import HostileUpstream, Peer, Play, Seen, until
 from tests.faults.voices import OPENAI, answers, chunk, hangs_after, hangs_up_after, head, sized
+from tests.measured import measure
 
 AT_A_TIME: Final = 3
 WAITING: Final = 4

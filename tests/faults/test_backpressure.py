@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.faults.callers import OPENAI_CALLER, TRUSS_CALLER, Caller, ask, assert_finished, calling
-from tests.faults.harness import Process, free_port, gateway_process, measure, settings, watched
+from tests.faults.harness import Process, free_port, gateway_process, settings, watched
 from tests.faults.hostile_upstream import HostileUpstream, Peer, Seen, until
 from tests.faults.voices import ANTHROPIC, OPENAI, RAW, Voice, answers, chunk
+from tests.measured import measure
 
 STALLED = 50
 KIB, MIB = 1024, 1024 * 1024

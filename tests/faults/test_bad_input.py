@@ -24,9 +24,10 @@ from tests.faults.callers import (
     post,
     told_error,
 )
-from tests.faults.harness import Gateway, configuration, gateway_in_thread, measure
+from tests.faults.harness import Gateway, configuration, gateway_in_thread
 from tests.faults.hostile_upstream import HostileUpstream, Peer, Seen
 from tests.faults.voices import ANTHROPIC, OPENAI, RAW, RESPONSES, answers
+from tests.measured import measure
 from tests.sockets import RawClient, connected
 
 each_of_four = pytest.mark.parametrize("caller", FOUR, ids=lambda caller: caller.name)

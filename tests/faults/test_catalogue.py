@@ -13,9 +13,10 @@ from pydantic import ValidationError
 
 from tests.faults.acts import ACTS, SAYINGS
 from tests.faults.catalogue import Page, Row, rows
-from tests.faults.harness import Gateway, gateway_in_thread, measure
+from tests.faults.harness import Gateway, gateway_in_thread
 from tests.faults.hostile_upstream import HostileUpstream, hostile_upstream
 from tests.faults.stage import Director, Scene, configuration, play, scenes_of
+from tests.measured import measure
 
 ROWS = rows()
 NAMES = [f"{row.fault}, {row.at[0] if len(row.at) == 1 else 'anywhere'}" for row in ROWS]

@@ -8,9 +8,10 @@ import struct
 import pytest
 
 from tests.faults.callers import CALLERS, FOUR, OPENAI_CALLER, Call, Caller, calling
-from tests.faults.harness import PAIR_IDS, PAIRS, Gateway, measure
+from tests.faults.harness import PAIR_IDS, PAIRS, Gateway
 from tests.faults.hostile_upstream import HostileUpstream, Peer, Play, Seen, until
 from tests.faults.voices import OPENAI, TEXT, Voice, chunk, hangs_after, head, sized
+from tests.measured import measure
 
 BOUND_S = 1.0
 

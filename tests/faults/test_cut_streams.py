@@ -23,7 +23,7 @@ from tests.faults.callers import (
     calling,
     told_error,
 )
-from tests.faults.harness import PAIR_IDS, PAIRS, Gateway, measure
+from tests.faults.harness import PAIR_IDS, PAIRS, Gateway
 from tests.faults.hostile_upstream import HostileUpstream, Peer, Play, Seen
 from tests.faults.voices import (
     ANTHROPIC,
@@ -43,6 +43,7 @@ from tests.faults.voices import (
     says,
     sized,
 )
+from tests.measured import measure
 
 End = Callable[[Peer, Voice], object]
 

@@ -28,9 +28,10 @@ from tests.faults.callers import (
     read_reply,
     told_error,
 )
-from tests.faults.harness import Process, free_port, gateway_process, measure, settings
+from tests.faults.harness import Process, free_port, gateway_process, settings
 from tests.faults.hostile_upstream import HostileUpstream, Peer, Seen, until
 from tests.faults.voices import ANTHROPIC, LAST_CHUNK, OPENAI, RAW, RESPONSES, chunk, sized
+from tests.measured import measure
 from tests.sockets import connected
 
 VOICE_OF = {"/v1/chat/completions": OPENAI, "/v1/messages": ANTHROPIC, "/v1/responses": RESPONSES, "/predict": RAW}

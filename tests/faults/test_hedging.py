@@ -23,9 +23,10 @@ from tests.faults.callers import (
     calling,
     told_error,
 )
-from tests.faults.harness import Gateway, gateway_in_thread, measure, settings
+from tests.faults.harness import Gateway, gateway_in_thread, settings
 from tests.faults.hostile_upstream import HostileUpstream, Peer, Play, Seen, until
 from tests.faults.voices import ANTHROPIC, OPENAI, RAW, RESPONSES, Voice, answers, chunk, hangs_after, says, sized
+from tests.measured import measure
 
 AFTER_S: Final = 0.05
 VOICES: Final = (OPENAI, ANTHROPIC, RAW, RESPONSES)

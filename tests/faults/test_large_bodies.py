@@ -24,10 +24,11 @@ from tests.faults.callers import (
     post,
     told_error,
 )
-from tests.faults.harness import Gateway, free_port, gateway_process, measure
+from tests.faults.harness import Gateway, free_port, gateway_process
 from tests.faults.hostile_upstream import HostileUpstream, until
 from tests.faults.pacing import Crowd, Pace, crowd, routes
 from tests.faults.test_bad_input import answers_as_asked
+from tests.measured import measure
 from tests.sockets import connected
 
 MB: Final = 1_000_000

@@ -21,7 +21,7 @@ from gateway.relay.pump import Pump
 from gateway.relay.sink import Sink
 from gateway.trying import Trying
 from tests.faults.callers import CALLERS, OPENAI_CALLER, ask, calling
-from tests.faults.harness import Gateway, configuration, gateway_in_thread, measure
+from tests.faults.harness import Gateway, configuration, gateway_in_thread
 from tests.faults.hostile_upstream import HostileUpstream, Peer, Play, Seen, until
 from tests.faults.voices import (
     ANTHROPIC,
@@ -37,6 +37,7 @@ from tests.faults.voices import (
     says,
     sized,
 )
+from tests.measured import measure
 
 
 def resets_after(*parts: bytes) -> Play:

@@ -13,9 +13,10 @@ import orjson
 import pytest
 
 from tests.faults.callers import FOUR, Caller, assert_finished, read_reply
-from tests.faults.harness import free_port, gateway_process, measure, settings
+from tests.faults.harness import free_port, gateway_process, settings
 from tests.faults.hostile_upstream import HostileUpstream, Peer, Seen
 from tests.faults.voices import ANTHROPIC, LAST_CHUNK, OPENAI, RAW, RESPONSES, chunk
+from tests.measured import measure
 
 STREAMS = 1000
 VOICE_OF = {"/v1/chat/completions": OPENAI, "/v1/messages": ANTHROPIC, "/v1/responses": RESPONSES, "/predict": RAW}

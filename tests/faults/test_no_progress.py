@@ -11,9 +11,10 @@ import orjson
 import pytest
 
 from tests.faults.callers import FOUR, Call, Caller, assert_broken, calling, told_error
-from tests.faults.harness import Gateway, measure
+from tests.faults.harness import Gateway
 from tests.faults.hostile_upstream import HostileUpstream, Peer, Play, Seen
 from tests.faults.voices import ANTHROPIC, OPENAI, RESPONSES, TRUSS_EVENTS, Voice, chunk
+from tests.measured import measure
 
 QUICK_S, SLACK_S, PAUSE_S = 0.25, 2.0, 0.04  # the promise is half a second; what it took is measured and printed
 

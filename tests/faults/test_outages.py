@@ -16,10 +16,11 @@ from gateway.config import Breaker, Config, parse
 from tests.faults.acts import Cue
 from tests.faults.callers import FOUR, Caller, read_reply
 from tests.faults.catalogue import Outage, pages
-from tests.faults.harness import KEY, Gateway, gateway_in_thread, measure
+from tests.faults.harness import KEY, Gateway, gateway_in_thread
 from tests.faults.hostile_upstream import HostileUpstream, Peer, Play, Seen, hostile_upstream
 from tests.faults.sights import told
 from tests.faults.voices import ANTHROPIC, OPENAI
+from tests.measured import measure
 
 OUTAGES: Final = [outage for page in pages() for outage in page.outages]
 NAMES: Final = [outage.fault for outage in OUTAGES]

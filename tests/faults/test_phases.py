@@ -14,9 +14,10 @@ import pytest
 
 from gateway.config import parse
 from tests.faults.callers import FOUR, OPENAI_CALLER, STREAM_ERRORS, Caller, Reply, ask, assert_finished, told_error
-from tests.faults.harness import KEY, Gateway, gateway_in_thread, measure
+from tests.faults.harness import KEY, Gateway, gateway_in_thread
 from tests.faults.hostile_upstream import HostileUpstream, Peer, Play, Seen, hostile_upstream
 from tests.faults.voices import OPENAI, answers, chunk, hangs_after, head
+from tests.measured import measure
 
 LIMIT_S: Final = 0.3
 SLACK_S: Final = 2.0

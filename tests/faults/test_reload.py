@@ -15,9 +15,10 @@ import orjson
 import pytest
 
 from tests.faults.callers import FOUR, Caller, Reply, ask, assert_finished, calling, read_reply, told_error
-from tests.faults.harness import Process, free_port, gateway_process, measure, settings
+from tests.faults.harness import Process, free_port, gateway_process, settings
 from tests.faults.hostile_upstream import HostileUpstream, Peer, Seen, until
 from tests.faults.voices import ANTHROPIC, LAST_CHUNK, OPENAI, RAW, RESPONSES, Voice, answers, chunk, sized
+from tests.measured import measure
 
 VOICE_OF: dict[str, Voice] = {
     "/v1/chat/completions": OPENAI,

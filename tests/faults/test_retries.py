@@ -24,7 +24,7 @@ from tests.faults.callers import (
     calling,
     told_error,
 )
-from tests.faults.harness import Gateway, gateway_in_thread, measure
+from tests.faults.harness import Gateway, gateway_in_thread
 from tests.faults.hostile_upstream import HostileUpstream, Peer, Play, Seen, until
 from tests.faults.voices import (
     ANTHROPIC,
@@ -38,6 +38,7 @@ from tests.faults.voices import (
     says,
     sized,
 )
+from tests.measured import measure
 
 SLACK_S = 0.5
 FAILURE = orjson.dumps({"error": {"message": "no", "type": "server_error", "code": None}})

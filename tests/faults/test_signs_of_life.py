@@ -32,7 +32,7 @@ from tests.faults.callers import (
     calling,
     told_error,
 )
-from tests.faults.harness import PAIRS, Gateway, gateway_in_thread, measure, settings, watched
+from tests.faults.harness import PAIRS, Gateway, gateway_in_thread, settings, watched
 from tests.faults.hostile_upstream import HostileUpstream, Peer, Play, Seen
 from tests.faults.voices import (
     ANTHROPIC,
@@ -49,6 +49,7 @@ from tests.faults.voices import (
     hangs_up_after,
     sized,
 )
+from tests.measured import measure
 
 HOLD_S: Final = 0.15
 SILENCE_S: Final = 0.06

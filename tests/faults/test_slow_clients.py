@@ -23,9 +23,10 @@ from tests.faults.callers import (
     assert_finished,
     calling,
 )
-from tests.faults.harness import Gateway, Process, free_port, gateway_in_thread, gateway_process, measure, settings
+from tests.faults.harness import Gateway, Process, free_port, gateway_in_thread, gateway_process, settings
 from tests.faults.hostile_upstream import HostileUpstream, Peer, Play, Seen, until
 from tests.faults.voices import ANTHROPIC, LAST_CHUNK, OPENAI, RAW, Voice, answers, chunk, sized
+from tests.measured import measure
 
 STALL_S: Final = 0.6
 SLACK_S: Final = 1.5

@@ -7,9 +7,10 @@ import time
 import pytest
 
 from tests.faults.callers import FOUR, OPENAI_CALLER, Caller, assert_broken, assert_finished, calling, told_error
-from tests.faults.harness import Gateway, measure
+from tests.faults.harness import Gateway
 from tests.faults.hostile_upstream import HostileUpstream, Peer, Play, Seen
 from tests.faults.voices import ANTHROPIC, LAST_CHUNK, OPENAI, RAW, RESPONSES, Voice, chunk, hangs_after
+from tests.measured import measure
 
 QUICK_S, BRIEF_S, STUCK_S, SLACK_S = 0.25, 0.4, 1.0, 0.5
 SIXTEEN = [(caller, voice) for caller in FOUR for voice in (OPENAI, ANTHROPIC, RAW, RESPONSES)]

@@ -31,7 +31,6 @@ from tests.faults.harness import (
     configuration,
     free_port,
     gateway_in_thread,
-    measure,
     settings,
 )
 from tests.faults.hostile_upstream import HostileUpstream, Peer, Play, Seen, until
@@ -48,6 +47,7 @@ from tests.faults.voices import (
     says,
     sized,
 )
+from tests.measured import measure
 
 NAMES = [caller.name for caller in CALLERS]
 each_caller = pytest.mark.parametrize("caller", CALLERS, ids=NAMES)

@@ -25,10 +25,11 @@ from typing import Any, Final
 import orjson
 import pytest
 
-from tests.faults.harness import Process, free_port, is_open, measure
+from tests.faults.harness import Process, free_port, is_open
 from tests.faults.hostile_upstream import until
 from tests.faults.soak.crowd import Crowd
 from tests.faults.voices import VOICES
+from tests.measured import measure
 
 SOAK_S: Final = float(os.environ.get("TRIGLOT_SOAK_S", "600"))
 AT_ONCE: Final = 200

@@ -96,6 +96,8 @@ class Phase(Enum):
     any ─▶ CLOSED                                CLOSED: refused or aborted; whatever still comes is thrown away
     """
 
+    __hash__ = object.__hash__  # as they are compared; Enum's own takes the name's, in Python
+
     FRESH = auto()
     HEAD = auto()
     BODY = auto()
@@ -129,6 +131,7 @@ class Connection(HttpToolsProtocol):
         self.deadline = 0.0
         self.timer: asyncio.TimerHandle | None = None
         self.running: RequestResponseCycle | None = None  # `cycle` is the newest request, this one is being answered
+        self.left: Callable[[], None] = _nobody  # is told when the client of `running` leaves
         self.url = b""
         self.unclaimed = 0  # bytes since the last piece of body or end of a request
         self.grown = 0  # bytes of body since it last won more time
@@ -224,6 +227,7 @@ class Connection(HttpToolsProtocol):
         self.scope["extensions"] = {
             extensions.ABORT: self.abort,  # type: ignore[dict-item]
             extensions.WRITE: self.write,  # type: ignore[dict-item]
+            extensions.WHEN_LEFT: self.when_left,  # type: ignore[dict-item]
             extensions.HANG_UP: self.hang_up,  # type: ignore[dict-item]
             extensions.UNSENT: self.unacknowledged,  # type: ignore[dict-item]
         }
@@ -301,8 +305,17 @@ class Connection(HttpToolsProtocol):
             cycle.keep_alive = False
         super()._start_asgi_task(cycle, app)
 
+    def when_left(self, tell: Callable[[], None]) -> None:
+        """As waiting in `receive` would, without a task for that; reading may have stopped behind a large body."""
+        if self.running is not None and not self.running.disconnected:
+            self.left = tell
+            self.flow.resume_reading()
+        else:
+            tell()
+
     def on_response_complete(self) -> None:
         """Start the next request, or wait for one."""
+        self.left = _nobody
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             self._enter(Phase.IDLE)  # until the client has taken it all
@@ -400,6 +413,9 @@ class Connection(HttpToolsProtocol):
         cycle.disconnected = True
         cycle.message_event.set()
         self.flow.resume_writing()
+        if cycle is self.running:
+            tell, self.left = self.left, _nobody
+            tell()
 
 
 class _Flow(FlowControl):
@@ -420,4 +436,4 @@ class _Flow(FlowControl):
 
 
 def _nobody() -> None:
-    """Is told that reading starts again."""
+    """Is told nothing any more, or not yet."""

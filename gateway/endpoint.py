@@ -9,9 +9,7 @@ import random
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from hashlib import blake2b
 from typing import Final
@@ -45,6 +43,7 @@ from gateway.running import Interruption
 from gateway.telemetry import log
 from gateway.telemetry.timeline import Timeline
 from gateway.trying import Trying
+from gateway.wire.extensions import WHEN_LEFT
 from gateway.wire.json_body import decode
 
 logger = logging.getLogger("triglot")
@@ -110,8 +109,12 @@ class Endpoint:
         if interruption.is_late:  # told only now: who is still sending may never see an early answer
             raise shutting_down()
         sessions = {name: headers[name] for name in services.table.session_headers if name in headers}
-        async with client_present(receive, exchange.departure, interruption):
+        watch = watch_client(scope, receive, partial(_leave, exchange.departure, interruption))
+        try:
             await exchange.serve(body, self._unread(scope, headers, services), sessions)
+        finally:
+            if watch is not None:
+                watch.cancel()
 
     def _checked(self, scope: Scope) -> Mapping[str, str]:
         if scope["method"] != "POST":
@@ -173,7 +176,8 @@ class Exchange:
         """The request, and its body as JSON; the bytes are given up."""
         body = decode(raw)
         raw.clear()
-        return self._dialect.parse(replace(unread, body=body)), body
+        inbound = Inbound(body, unread.path, unread.headers, unread.sealer, unread.is_strict)
+        return self._dialect.parse(inbound), body
 
     def _patience(self, route: Route) -> Patience:
         """Only who asked for a stream can be told to wait on."""
@@ -310,20 +314,25 @@ async def read_body(receive: Receive, headers: Mapping[str, str], limit: int) ->
             return body
 
 
-@asynccontextmanager
-async def client_present(receive: Receive, departure: Departure, interruption: Interruption) -> AsyncIterator[None]:
-    """Interrupts the block with ClientLeft when the client leaves before its answer is over, or some time later."""
-    watch = asyncio.ensure_future(_has_left(receive, departure, interruption))
-    try:
-        yield
-    finally:
-        watch.cancel()
+def watch_client(scope: Scope, receive: Receive, left: Callable[[], None]) -> asyncio.Task[None] | None:
+    """Has `left` called once the client leaves: by the server, or, where it does not offer that, by a task of ours."""
+    when_left = scope.get("extensions", {}).get(WHEN_LEFT)
+    if when_left is None:
+        return asyncio.ensure_future(_has_left(receive, left))
+    when_left(left)
+    return None
 
 
-async def _has_left(receive: Receive, departure: Departure, interruption: Interruption) -> None:
+async def _has_left(receive: Receive, left: Callable[[], None]) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-    departure.happen(interruption.strike)
+    left()
+
+
+def _leave(departure: Departure, interruption: Interruption) -> None:
+    """Interrupts with ClientLeft a request whose client leaves before its answer is over, or some time later."""
+    if interruption.is_under_way:
+        departure.happen(interruption.strike)
 
 
 def _host_model(headers: Mapping[str, str], suffixes: Collection[str]) -> dict[str, str]:

@@ -3,40 +3,49 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from typing import Self
 
 
 class Interruption:
-    """Ends what one task does, for the first reason given: the block under `within` raises it."""
+    """Ends what one task does, for the first reason given: the block under it raises that."""
 
-    def __init__(self, *, is_late: bool) -> None:
-        """`is_late`: whether the request began when nothing new was taken any more."""
+    def __init__(self, *, is_late: bool, among: set[Interruption] | None = None) -> None:
+        """`is_late`: whether the request began when nothing new was taken any more. `among`: where it is listed as
+        long as the block lasts.
+        """
         self.is_late = is_late
+        self._among: set[Interruption] = set() if among is None else among
         self._reason: Exception | None = None
         self._task: asyncio.Task[object] | None = None
 
-    @contextmanager
-    def within(self) -> Iterator[None]:
-        """What can be interrupted. A cancellation by anybody else passes through as it came.
+    def __enter__(self) -> Self:
+        """From here on it can be interrupted. A cancellation by anybody else passes through as it came.
 
         The task itself is cancelled, not a scope: anyio's reach a task only where it waits, which one that relays a
         fast upstream to nobody may not do for a long time.
         """
-        task = self._task = asyncio.current_task()
+        self._task = asyncio.current_task()
+        self._among.add(self)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
+        task, self._task = self._task, None
+        self._among.discard(self)
+        if kind is not asyncio.CancelledError or self._reason is None:
+            return
         assert task is not None
-        try:
-            yield
-        except asyncio.CancelledError:
-            if self._reason is None or task.uncancel():
-                raise
+        if not task.uncancel():
             raise self._given_up() from None
-        finally:
-            self._task = None
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether there is still something to interrupt."""
+        return self._task is not None
 
     def _given_up(self) -> Exception:
         """The reason, kept no longer: it will hold the frames it passes, and one of them holds this."""
-        reason, self._reason, self._task = self._reason, None, None
+        reason, self._reason = self._reason, None
         assert reason is not None
         return reason
 
@@ -57,16 +66,9 @@ class Running:
     def __len__(self) -> int:
         return len(self._interruptions)
 
-    @contextmanager
-    def one(self) -> Iterator[Interruption]:
-        """One request from its first byte to its last."""
-        interruption = Interruption(is_late=self.is_draining)
-        self._interruptions.add(interruption)
-        try:
-            with interruption.within():
-                yield interruption
-        finally:
-            self._interruptions.discard(interruption)
+    def one(self) -> Interruption:
+        """One request from its first byte to its last, as a block."""
+        return Interruption(is_late=self.is_draining, among=self._interruptions)
 
     def drain(self) -> None:
         """From here on requests that begin are late."""

@@ -105,7 +105,7 @@ async def test_a_cancellation_on_top_of_a_reason_wins() -> None:
 
 async def test_what_is_over_is_not_interrupted() -> None:
     interruption = Interruption(is_late=False)
-    with interruption.within():
+    with interruption:
         await asyncio.sleep(0)
     interruption.strike(Over())
     await asyncio.sleep(0)  # would raise

@@ -1,4 +1,4 @@
-"""What our server offers to an app beyond ASGI, in `scope["extensions"]`: callables; only WRITE has an argument."""
+"""What our server offers to an app beyond ASGI, in `scope["extensions"]`: callables; some have an argument."""
 
 from typing import Final
 
@@ -7,6 +7,9 @@ ABORT: Final = "triglot.abort"
 WRITE: Final = "triglot.write"
 """Writes a piece of the answer under way, whose head is out and gave no length. It never waits, takes what it is given,
 and says whether there is room for more; where not, the next `send` waits for it."""
+WHEN_LEFT: Final = "triglot.when_left"
+"""Takes what to call, without arguments, should the client leave before its answer is over. Asked for when the request
+has been read whole, in place of waiting for ASGI's `http.disconnect`."""
 HANG_UP: Final = "triglot.hang_up"
 """Resets the connection; what the client has not taken of the answer by then is thrown away."""
 UNSENT: Final = "triglot.unsent"

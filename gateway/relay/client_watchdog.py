@@ -70,7 +70,6 @@ class ClientWatchdog:
 
     def start(self, patience: Patience) -> None:
         """From now on; also with another patience than before."""
-        self.stop()
         self._patience = patience
         self._begun = self._loop.time()
         self._arm(self._begun)
@@ -79,12 +78,16 @@ class ClientWatchdog:
         for handle in (self._timer, self._speaking):
             if handle is not None:
                 handle.cancel()
+        self._timer = None
 
     def _arm(self, now: float, retry_s: float = 0.0) -> None:
         patience = self._patience
         wait_s = min(max(self._due_in(now), retry_s), patience.silence, patience.stall / _LOOKS)
-        if wait_s < math.inf:
-            self._timer = self._loop.call_later(wait_s, self._fire)
+        if self._timer is not None:
+            if self._timer.when() <= now + wait_s:  # it rings soon enough, and looks again then
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_later(wait_s, self._fire) if wait_s < math.inf else None
 
     def _due_in(self, now: float) -> float:
         """Seconds until a sign of life is due, if nothing is written before."""
@@ -96,6 +99,7 @@ class ClientWatchdog:
         return min(sink.silent_since, now) + patience.silence - now
 
     def _fire(self) -> None:
+        self._timer = None
         now = self._loop.time()
         if self._uptake.idle_s(self._unsent(), self._sink.written, now) >= self._patience.stall:
             self.has_stalled = True

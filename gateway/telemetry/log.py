@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, fields
+from typing import Final
 
 import orjson
 
@@ -68,17 +69,23 @@ class Record:
     """Which frame of ours its dialect's grammar forbids, and in which state: a defect of the gateway."""
 
 
+_NAMES: Final = tuple(field.name for field in fields(Record))
+
+
 def line(record: Record) -> str:
     """The record as one line of JSON, unknowns left out. orjson escapes whatever could break a line."""
-    known = {f.name: value for f in fields(record) if (value := getattr(record, f.name)) is not None}
+    known = {name: value for name in _NAMES if (value := getattr(record, name)) is not None}
     return orjson.dumps(known).decode()
 
 
 def write(record: Record) -> None:
-    """Writes the line: errors for defects of ours, warnings for what is an operator's business, or information."""
+    """Writes the line: errors for defects of ours, warnings for what is an operator's business, or information.
+
+    As `Logger.log` does, which would look for its caller first: that is always this line.
+    """
     level = _level(record)
     if logger.isEnabledFor(level):
-        logger.log(level, line(record))
+        logger.handle(logger.makeRecord(logger.name, level, __file__, 0, line(record), (), None, write.__name__))
 
 
 def _level(record: Record) -> int:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import ClassVar, Final, Protocol
 
 import orjson
@@ -187,7 +187,9 @@ class Attempt:
     async def run(self) -> None:
         """Raises what another target may mend, or the client must hear. Our credential never shows in it."""
         self._outbound, self._content = await self._services.aside.run(self._call.size, self._written)
-        restoration = replace(self._outbound.restoration, hides_reasoning=not self._request.shows_reasoning)
+        restoration = self._outbound.restoration
+        if not self._request.shows_reasoning:
+            restoration = replace(restoration, hides_reasoning=True)
         self._restored = restored(self._sequencer, restoration)
         self._announce()
         async with self._turn() as self.queued_s:
@@ -216,7 +218,7 @@ class Attempt:
                 self.thread.encoder if self.thread else self._call.dialect.encoder(self._answered, self._call.stamp)
             )
         if self._form is not None and self._may_pass and not self._client.sink.has_head:
-            self._voice = self._decoder_of_dialect()
+            self._voice = self._reader
         self._client.prepare(self._form.media_type if self._form else "", self.headers, self.keep_alive)
 
     def keep_alive(self) -> bytes:
@@ -243,9 +245,11 @@ class Attempt:
 
     def _is_in_other_form(self, *, is_whole: bool) -> bool:
         """Whether an answer that is relayed as it comes might not be what a head that is out has announced."""
-        return is_whole or self._form is None or self._decoder_of_dialect().keep_alive != self._form.keep_alive
+        return is_whole or self._form is None or self._reader.keep_alive != self._form.keep_alive
 
-    def _decoder_of_dialect(self) -> Decoder:
+    @cached_property
+    def _reader(self) -> Decoder:
+        """Reads the answer, if it is read as a stream; until then it stands for the form of such answers."""
         return self._dialect.decoder(self._options, self._settings.max_event)
 
     def _deadlines(self) -> Deadlines:
@@ -324,11 +328,11 @@ class Attempt:
             self._fold(pieces, collector)
             await self._dump(collector)
             return
-        carrier = self._translation(self._decoder_of_dialect())
+        carrier = self._translation(self._reader)
         await self._pump_of(carrier).replay(carrier.carry(pieces))
 
     async def _take_stream(self, answer: Answer, *, passes: bool) -> None:
-        decoder = self._decoder = self._decoder_of_dialect()
+        decoder = self._decoder = self._reader
         if passes:
             pump = self._pump_of(PassThrough(decoder, self._sequencer, partial(scrub, self._target.upstream)))
             self._voice = decoder
@@ -340,7 +344,7 @@ class Attempt:
 
     async def _collect(self, answer: Answer) -> None:
         """A streamed answer, folded for a client that wants it whole."""
-        decoder, collector, size = self._decoder_of_dialect(), Collector(), 0
+        decoder, collector, size = self._reader, Collector(), 0
         while (chunk := await answer.next()) is not None:
             size += len(chunk)
             if size > self._settings.max_answer:

@@ -97,6 +97,9 @@ TRANSITIONS: Final[dict[State, dict[Input, State]]] = {
 }
 
 
+_RESTING: Final = tuple(state for state, row in TRANSITIONS.items() if Input.RESTED in row)
+
+
 @dataclass(frozen=True, slots=True)
 class Slice:
     """What the tries of a part of the window came to."""
@@ -146,6 +149,8 @@ def admit(plan: Sequence[Place], of: Callable[[Place], Breaker], now: float) -> 
 
     So no target is ever taken away from a request that has no other.
     """
+    if len(plan) < 2:
+        return tuple(plan)
     admitted = tuple(place for place in plan if admits(of(place), now))
     return admitted or tuple(sorted(plan, key=lambda place: _back_at(of(place))))
 
@@ -225,9 +230,9 @@ def _counted(breaker: Breaker, ticket: Ticket, outcome: Outcome, settings: Setti
         kept = _taken_back(kept)
     last = kept[-1]
     if outcome.verdict is Verdict.ANSWERED:
-        last = replace(last, answered=last.answered + 1)
+        last = Slice(last.begun, last.answered + 1, last.failed)
     else:
-        last = replace(last, failed=last.failed + 1)
+        last = Slice(last.begun, last.answered, last.failed + 1)
     return replace(breaker, slices=(*kept[:-1], last))
 
 
@@ -254,7 +259,7 @@ def _moved(breaker: Breaker, what: Input, now: float) -> Breaker:
 
 
 def _rested(breaker: Breaker, now: float) -> Breaker:
-    is_over = Input.RESTED in TRANSITIONS[breaker.state] and now >= breaker.until
+    is_over = breaker.state in _RESTING and now >= breaker.until
     return _moved(breaker, Input.RESTED, breaker.until) if is_over else breaker
 
 

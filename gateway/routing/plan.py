@@ -17,6 +17,9 @@ def plan(route: Route, name: str, moment: Moment, states: States) -> tuple[Targe
     The route's balance puts the first in front and the others behind it, as if those were not there that can't be
     called just now; they follow. Those of weight 0 are never first and come last of them. Then comes the fallback.
     """
+    places = (*route.targets, *route.fallback)
+    if len(places) == 1:
+        return (_target(route, places[0], name),)
     shared = order(route.balance, candidates(route, name, states, moment.now), moment)
     balanced = (candidate.target for candidate in shared)
     fallback = (_target(route, place, name) for place in route.fallback)

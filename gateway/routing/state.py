@@ -104,6 +104,8 @@ class States:
 
     def with_room_first(self, targets: Sequence[Target]) -> tuple[Target, ...]:
         """Those that would be called at once before those that have to be waited for; else in their order."""
+        if len(targets) < 2:
+            return tuple(targets)
         return tuple(sorted(targets, key=lambda target: not self.has_room(target)))
 
     def has_room(self, target: Target) -> bool:

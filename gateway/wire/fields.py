@@ -94,7 +94,7 @@ class Fields:
         return self._typed(name, bool, "a boolean")
 
     def integer(self, name: str, low: int | None = None) -> int | None:
-        value = self.take(name)
+        value = self._left.pop(name, None)
         if value is None:
             return None
         if isinstance(value, float) and value.is_integer() and abs(value) <= _MAX_EXACT:
@@ -106,7 +106,7 @@ class Fields:
         return value
 
     def number(self, name: str, low: float | None = None, high: float | None = None) -> float | None:
-        value = self.take(name)
+        value = self._left.pop(name, None)
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -118,7 +118,7 @@ class Fields:
 
     def strings(self, name: str) -> tuple[str, ...]:
         """An array of strings; a lone string counts as one."""
-        value = self.take(name)
+        value = self._left.pop(name, None)
         if value is None:
             return ()
         if isinstance(value, str):
@@ -175,7 +175,7 @@ class Fields:
         raise BadRequest(f"{self.at(name)}: {why}", param=self.at(name))
 
     def _typed(self, name: str, kind: type[T], expected: str) -> T | None:
-        value = self.take(name)
+        value = self._left.pop(name, None)
         if value is None or type(value) is kind:
             return value
         reject(self.at(name), expected, value)

@@ -34,14 +34,14 @@ class OpenBlock:
     def takes(self, piece: BlockPiece) -> bool:
         """Whether the piece continues this block (rule 1)."""
         match piece:
-            case WholePiece():
-                return False
+            case ContentPiece():
+                return self.kind is piece.kind and self.key == piece.key and not self.is_sealed
             case CitationPiece():
                 return self.kind is BlockKind.TEXT and self.key == piece.key
             case SignaturePiece():
                 return self.kind is BlockKind.REASONING and self.key == piece.key and not self.is_sealed
-            case ContentPiece():
-                return self.kind is piece.kind and self.key == piece.key and not self.is_sealed
+            case WholePiece():
+                return False
 
 
 class OpenCall:
@@ -87,6 +87,11 @@ class OpenCall:
         self.call_kind = piece.call_kind
         if piece.name and piece.name != self.name:
             self.name += piece.name
+
+    def add(self, fragment: str) -> None:
+        """More of the arguments."""
+        self.fragments.append(fragment)
+        self.is_empty = self.is_empty and not fragment.strip()
 
     def is_cut(self) -> bool:
         """Whether some of the arguments came and not all of them; can't be told any more of a call that was stopped."""

@@ -87,11 +87,25 @@ class Sequencer:
             if type(piece) is ContentPiece and type(live) is OpenBlock and not self._waiting and live.takes(piece):
                 if piece.text:
                     events.append(delta_of(live, piece))
+            elif type(piece) is ToolPiece and type(live) is OpenCall and self._only_grows(live, piece):
+                self._hold(len(piece.fragment))
+                live.add(piece.fragment)
+                events.append(ArgsDelta(live.index, piece.fragment))
             elif self._phase is _Phase.OVER:
                 break
             else:
                 self._take_safely(piece, events)
         return events
+
+    def _only_grows(self, live: OpenCall, piece: ToolPiece) -> bool:
+        """Whether all that the piece does is to add to the arguments of the live call, while nothing waits.
+
+        Nearly every fragment of a call; as `_tool` has it.
+        """
+        if self._waiting or piece.key is None or piece.id or piece.name or self._calls.get(piece.key) is not live:
+            return False
+        is_growing = live.is_started and not live.is_ended and bool(piece.fragment)
+        return is_growing and self._held_back + len(piece.fragment) <= self._max_waiting
 
     def more(self, texts: Sequence[str]) -> list[Event]:
         """As `feed` with the last piece again for each of these texts, none of them empty: nearly every token.
@@ -103,7 +117,7 @@ class Sequencer:
             assert type(self._last_fed) is ContentPiece
             return self.feed([replace(self._last_fed, text=text) for text in texts])
         delta, index = flow
-        return [delta(index, text) for text in texts]
+        return [delta(index, texts[0])] if len(texts) == 1 else [delta(index, text) for text in texts]
 
     def _begin_flow(self) -> Flow | None:
         """What texts like the last make as long as nothing else comes: deltas of the live block, if it takes them."""
@@ -227,8 +241,7 @@ class Sequencer:
         call.learn(piece)
         self._hold(len(call.name) - known + len(piece.fragment))
         if piece.fragment:
-            call.fragments.append(piece.fragment)
-            call.is_empty = call.is_empty and not piece.fragment.strip()
+            call.add(piece.fragment)
         if call is self._live:
             yield from self._flow(call, piece.fragment)
         if self._waiting or self._live is None:

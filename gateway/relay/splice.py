@@ -10,7 +10,7 @@ A pair that is not in the table changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import fields, replace
 from enum import Enum, auto
 from typing import Final
@@ -38,6 +38,8 @@ MAX_TEXT: Final = 1024 * 1024
 """Characters kept of one answer, which its continuation would have to read: far beyond what models write at once."""
 MAX_CUTS: Final = 1
 """How often one answer may go on elsewhere. An answer that breaks twice will hardly hold the third time."""
+_JOINED: Final = 256
+"""Texts kept apart at most: a short one alone takes ten times its room."""
 
 
 class State(Enum):
@@ -105,11 +107,14 @@ class Splice:
         """Tokens of the answer so far, as far as the upstreams told."""
         return _plus(self._usage_before, self._usage).output
 
-    def take(self, events: Iterable[Event]) -> list[Event]:
+    def take(self, events: list[Event]) -> list[Event]:
         """The client's events for these. A failure that another upstream may mend is not among them."""
+        if len(events) == 1 and type(event := events[0]) is TextDelta and not self._offset:
+            self._keep(event.text)  # nearly every token goes this way
+            return events
         taken: list[Event] = []
         for event in events:
-            if type(event) is TextDelta:  # nearly every token goes this way
+            if type(event) is TextDelta:
                 self._keep(event.text)
                 taken.append(TextDelta(event.index + self._offset, event.text) if self._offset else event)
             else:
@@ -209,6 +214,8 @@ class Splice:
     def _keep(self, text: str) -> None:
         if self.state is State.PLAIN:
             self._texts.append(text)
+            if len(self._texts) == _JOINED:
+                self._texts = [self.text]
             self._room -= len(text)
             if self._room < 0:
                 self._step(Input.MORE)

@@ -744,6 +744,33 @@ def test_more_texts_mean_what_the_last_piece_again_would_mean(pieces: list[Piece
     assert quick.dropped == slow.dropped
 
 
+class UnusualContent(ContentPiece):
+    """Content that the quick way of `feed` does not know."""
+
+
+class UnusualTool(ToolPiece):
+    """A fragment that the quick way of `feed` does not know."""
+
+
+def unusual(piece: Piece) -> Piece:
+    match piece:
+        case ContentPiece():
+            return UnusualContent(piece.kind, piece.text, piece.key, piece.is_summary)
+        case ToolPiece():
+            return UnusualTool(piece.key, piece.id, piece.name, piece.fragment, piece.call_kind, piece.position)
+        case _:
+            return piece
+
+
+@given(st.lists(st.one_of(CONTENT, TOOL, TOOL, OTHER, END), max_size=30), st.sampled_from([5, BIG]))
+def test_the_quick_way_means_what_the_usual_one_does(pieces: list[Piece], max_waiting: int) -> None:
+    """Text and arguments that only go on: a cache of the rules, never one of its own."""
+    quick, usual = Sequencer(max_waiting=1024 + max_waiting), Sequencer(max_waiting=1024 + max_waiting)
+    for piece in pieces:
+        assert quick.feed([piece]) == usual.feed([unusual(piece)])
+    assert quick.dropped == usual.dropped
+
+
 def solid(characters: Iterable[str]) -> str:
     return "".join("".join(characters).split())
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from itertools import product
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.errors import GatewayError, InternalError, Overloaded, Refused, TooSlow, Truncated
 from gateway.neutral.events import (
@@ -29,6 +31,7 @@ from gateway.neutral.events import (
 from gateway.neutral.grammar import Grammar
 from gateway.neutral.response import fold
 from gateway.relay.splice import TRANSITIONS, Input, Splice, State
+from tests.properties.answers import answers, text_only
 
 CUT = Truncated("cut")
 
@@ -58,7 +61,7 @@ def text_of(events: Iterable[Event]) -> str:
     return "".join(event.text for event in events if isinstance(event, TextDelta))
 
 
-def checked(events: Sequence[Event]) -> Sequence[Event]:
+def checked(events: list[Event]) -> list[Event]:
     grammar = Grammar()
     for event in events:
         grammar.check(event)
@@ -71,7 +74,7 @@ def broken(events: Sequence[Event], error: GatewayError = CUT, **limits: int) ->
     return splice, splice.take([*events, Failed(error)])
 
 
-def resumed(splice: Splice, events: Sequence[Event]) -> list[Event]:
+def resumed(splice: Splice, events: list[Event]) -> list[Event]:
     splice.resume()
     return splice.take(events)
 
@@ -262,3 +265,29 @@ def test_every_state_has_a_row() -> None:
     assert set(TRANSITIONS) == set(State)
     assert not TRANSITIONS[State.OVER]
     assert set().union(*TRANSITIONS.values()) == set(Input)
+
+
+def test_a_long_answer_is_kept_whole() -> None:
+    """However many texts it came in."""
+    splice = Splice()
+    texts = [f"{number} " for number in range(1000)]
+    for event in [Start(), *text(*texts)[:-1]]:
+        splice.take([event])
+    assert splice.text == "".join(texts)
+
+
+@given(answers(text_only), answers(text_only), st.data())
+def test_events_one_by_one_are_told_as_all_at_once(
+    first: list[Event], second: list[Event], data: st.DataObject
+) -> None:
+    """Before the cut and behind it."""
+    at = data.draw(st.integers(1, len(first) - 1))
+    single, whole = Splice(), Splice()
+    for events in ([*first[:at], Failed(CUT)], second):
+        one_by_one = [taken for event in events for taken in single.take([event])]
+        assert one_by_one == whole.take(list(events))
+        assert (single.state, single.text) == (whole.state, whole.text)
+        if single.state is not State.CUT:
+            return
+        single.resume()
+        whole.resume()

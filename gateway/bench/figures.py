@@ -18,17 +18,21 @@ Figure = float | None
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a run took of the gateway: CPU seconds, and bytes of memory more than at rest."""
+    """What a run took: seconds; of the gateway, CPU seconds, and bytes of memory more than at rest; and CPU seconds of
+    the busier one of load and upstream."""
 
+    wall_s: float
     cpu_s: Figure = None
     memory: Figure = None
+    others_cpu_s: Figure = None
 
 
 @dataclass(frozen=True, slots=True)
 class Level:
     """So many paced streams at a time. A stream has stalled if one of its gaps was above twice the pace and 20 ms.
 
-    CPU is all that the gateway spent on these requests, divided by their tokens.
+    CPU is all that the gateway spent on these requests, divided by their tokens. `others_busy`: the share of a core
+    that load or upstream took, whichever took more.
     """
 
     ttft_p50_ms: Figure
@@ -37,8 +41,10 @@ class Level:
     gap_p99_ms: Figure
     gap_max_ms: Figure
     stalls: Figure
+    events_s: Figure
     cpu_us_event: Figure
     memory_kb_stream: Figure
+    others_busy: Figure
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +73,7 @@ def quantile(values: Iterable[float], share: float) -> Figure:
     return ordered[max(0, math.ceil(len(ordered) * share) - 1)] if ordered else None
 
 
-def level(
-    ttfts_s: Sequence[float], gaps_s: Sequence[Sequence[float]], tokens: int, pace_s: float, cost: Cost = Cost()
-) -> Level:
+def level(ttfts_s: Sequence[float], gaps_s: Sequence[Sequence[float]], tokens: int, pace_s: float, cost: Cost) -> Level:
     """The figures of a run: its times to first token, the gaps of each stream, the tokens of each stream."""
     streams, gaps = len(gaps_s), [gap for each in gaps_s for gap in each]
     limit = 2 * pace_s + STALL_SLACK_S
@@ -80,8 +84,10 @@ def level(
         gap_p99_ms=scaled(quantile(gaps, 0.99), 1e3),
         gap_max_ms=scaled(max(gaps, default=None), 1e3),
         stalls=sum(max(each, default=0.0) > limit for each in gaps_s),
+        events_s=streams * tokens / cost.wall_s,
         cpu_us_event=scaled(cost.cpu_s, 1e6 / (streams * tokens)),
         memory_kb_stream=scaled(cost.memory, 1e-3 / streams) if streams >= _FEW else None,
+        others_busy=scaled(cost.others_cpu_s, 1 / cost.wall_s),
     )
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 import orjson
 import uvloop
 
 from gateway.bench import processes
 from gateway.bench.checking import fault_of
-from gateway.bench.figures import Cost, Figure, Level, Line, Probe, level, medians, quantile, scaled
+from gateway.bench.figures import Cost, Figure, Level, Line, Probe, added, level, medians, quantile, scaled
 from gateway.bench.load import Call, Load, Seen
 from gateway.bench.meter import Meter, Reading
 from gateway.bench.plan import Pair, Plan
@@ -53,6 +54,15 @@ class _Way:
     """(tokens, is streamed) → a request."""
     process: processes.Child | None = None
     """The gateway's, which is metered."""
+
+
+class _Clocks(NamedTuple):
+    """Seconds: the wall clock's, and the CPU time of each process."""
+
+    wall_s: float
+    gateway_s: Figure
+    upstream_s: Figure
+    load_s: float
 
 
 class Bench:
@@ -124,7 +134,7 @@ class Bench:
         _, spent_whole = self._spent(
             way, lambda: self._take(way, load.one_by_one(whole, count), self._plan.tokens, is_streamed=False)
         )
-        ttfts, reading = _ttfts(seen), self._read(way)
+        ttfts, reading = _ttfts(seen), self._read(way.process)
         return Probe(
             ttft_p50_ms=scaled(quantile(ttfts, 0.5), 1e3),
             ttft_p99_ms=scaled(quantile(ttfts, 0.99), 1e3),
@@ -135,35 +145,42 @@ class Bench:
 
     def _level(self, way: _Way, load: Load, streams: int, rest_mb: Figure) -> Level:
         plan = self._plan
-        call, ramp_s = way.call(plan.tokens, True), plan.ramp_s
-        memory: list[int] = []
+        memory, clocks = list[int](), list[_Clocks]()
 
         async def run() -> list[Seen]:
+            clocks.append(self._clocks(way))
             async with asyncio.TaskGroup() as group:
                 watching = group.create_task(self._watch(way, memory))
                 try:
-                    return await load.at_a_time(call, streams, ramp_s, plan.stream_s)
+                    return await load.at_a_time(way.call(plan.tokens, True), streams, plan.ramp_s, plan.stream_s)
                 finally:
+                    clocks.append(self._clocks(way))
                     watching.cancel()
 
-        seen, spent = self._spent(way, lambda: self._take(way, run(), plan.tokens))
+        seen = self._take(way, run(), plan.tokens)
         grown = max(memory) - rest_mb * 1e6 if memory and rest_mb is not None else None
-        return level(_ttfts(seen), [each.gaps_s for each in seen], plan.tokens, plan.pace_s, Cost(spent, grown))
+        begun, ended = clocks
+        cost = _cost(begun, ended, grown)
+        return level(_ttfts(seen), [each.gaps_s for each in seen], plan.tokens, plan.pace_s, cost)
+
+    def _clocks(self, way: _Way) -> _Clocks:
+        gateway, upstream = (self._read(process) for process in (way.process, self._upstream))
+        return _Clocks(time.perf_counter(), gateway and gateway.cpu_s, upstream and upstream.cpu_s, time.process_time())
 
     async def _watch(self, way: _Way, memory: list[int]) -> None:
-        while (reading := await asyncio.to_thread(self._read, way)) is not None:
+        while (reading := await asyncio.to_thread(self._read, way.process)) is not None:
             memory.append(reading.memory)
             await asyncio.sleep(_SAMPLE_S)
 
-    def _read(self, way: _Way) -> Reading | None:
-        return self._meter(way.process.pid) if self._meter is not None and way.process is not None else None
+    def _read(self, process: processes.Child | None) -> Reading | None:
+        return self._meter(process.pid) if self._meter is not None and process is not None else None
 
     def _spent(self, way: _Way, run: Callable[[], _T]) -> tuple[_T, Figure]:
         """What a run gives, and the CPU seconds that the gateway spent on it."""
-        before = self._read(way)
+        before = self._read(way.process)
         given = run()
-        after = self._read(way)
-        return given, None if before is None or after is None else after.cpu_s - before.cpu_s
+        after = self._read(way.process)
+        return given, added(after and after.cpu_s, before and before.cpu_s)
 
     def _take(
         self, way: _Way, run: Coroutine[Any, Any, list[Seen]], tokens: int, *, is_streamed: bool = True
@@ -178,6 +195,16 @@ class Bench:
             if fault:
                 self._faults[way.name, fault] = self._faults.get((way.name, fault), 0) + 1
         return seen
+
+
+def _cost(begun: _Clocks, ended: _Clocks, memory: Figure) -> Cost:
+    load_s, upstream_s = ended.load_s - begun.load_s, added(ended.upstream_s, begun.upstream_s)
+    return Cost(
+        ended.wall_s - begun.wall_s,
+        added(ended.gateway_s, begun.gateway_s),
+        memory,
+        load_s if upstream_s is None else max(load_s, upstream_s),
+    )
 
 
 def _ttfts(seen: Sequence[Seen]) -> list[float]:

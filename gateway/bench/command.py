@@ -76,9 +76,8 @@ def run(plan: Plan, json: str, *, is_pinned: bool) -> int:
 
 
 def _console() -> Console:
-    """Where nobody looks, as wide as the tables are."""
-    console = Console()
-    return console if console.is_terminal else Console(width=WIDTH)
+    """As wide as the tables, whatever the terminal is: a figure that is cut off is none."""
+    return Console(width=max(Console().width, WIDTH))
 
 
 @contextmanager

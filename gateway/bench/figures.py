@@ -18,11 +18,12 @@ Figure = float | None
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a run took: seconds; of the gateway, CPU seconds, and bytes of memory more than at rest; and CPU seconds of
-    the busier one of load and upstream."""
+    """What a run took: seconds; of the gateway, CPU seconds, those in the kernel, and bytes of memory more than at
+    rest; and CPU seconds of the busier one of load and upstream."""
 
     wall_s: float
     cpu_s: Figure = None
+    kernel_s: Figure = None
     memory: Figure = None
     others_cpu_s: Figure = None
 
@@ -31,8 +32,8 @@ class Cost:
 class Level:
     """So many paced streams at a time. A stream has stalled if one of its gaps was above twice the pace and 20 ms.
 
-    CPU is all that the gateway spent on these requests, divided by their tokens. `others_busy`: the share of a core
-    that load or upstream took, whichever took more.
+    CPU is all that the gateway spent on these requests, divided by their tokens; the kernel's part of it comes in steps
+    of 10 ms. `others_busy`: the share of a core that load or upstream took, whichever took more.
     """
 
     ttft_p50_ms: Figure
@@ -43,6 +44,7 @@ class Level:
     stalls: Figure
     events_s: Figure
     cpu_us_event: Figure
+    kernel_us_event: Figure
     memory_kb_stream: Figure
     others_busy: Figure
 
@@ -86,6 +88,7 @@ def level(ttfts_s: Sequence[float], gaps_s: Sequence[Sequence[float]], tokens: i
         stalls=sum(max(each, default=0.0) > limit for each in gaps_s),
         events_s=streams * tokens / cost.wall_s,
         cpu_us_event=scaled(cost.cpu_s, 1e6 / (streams * tokens)),
+        kernel_us_event=scaled(cost.kernel_s, 1e6 / (streams * tokens)),
         memory_kb_stream=scaled(cost.memory, 1e-3 / streams) if streams >= _FEW else None,
         others_busy=scaled(cost.others_cpu_s, 1 / cost.wall_s),
     )

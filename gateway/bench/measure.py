@@ -61,6 +61,8 @@ class _Clocks(NamedTuple):
 
     wall_s: float
     gateway_s: Figure
+    kernel_s: Figure
+    """The kernel's part of it."""
     upstream_s: Figure
     load_s: float
 
@@ -165,7 +167,13 @@ class Bench:
 
     def _clocks(self, way: _Way) -> _Clocks:
         gateway, upstream = (self._read(process) for process in (way.process, self._upstream))
-        return _Clocks(time.perf_counter(), gateway and gateway.cpu_s, upstream and upstream.cpu_s, time.process_time())
+        return _Clocks(
+            wall_s=time.perf_counter(),
+            gateway_s=gateway and gateway.cpu_s,
+            kernel_s=gateway and gateway.kernel_s,
+            upstream_s=upstream and upstream.cpu_s,
+            load_s=time.process_time(),
+        )
 
     async def _watch(self, way: _Way, memory: list[int]) -> None:
         while (reading := await asyncio.to_thread(self._read, way.process)) is not None:
@@ -202,6 +210,7 @@ def _cost(begun: _Clocks, ended: _Clocks, memory: Figure) -> Cost:
     return Cost(
         ended.wall_s - begun.wall_s,
         added(ended.gateway_s, begun.gateway_s),
+        added(ended.kernel_s, begun.kernel_s),
         memory,
         load_s if upstream_s is None else max(load_s, upstream_s),
     )

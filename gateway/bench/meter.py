@@ -17,10 +17,11 @@ _TIME: Final = re.compile(r"(?:(?:(\d+)-)?(\d+):)?(\d+):(\d+(?:\.\d+)?)")
 
 
 class Reading(NamedTuple):
-    """CPU seconds since the process began, and bytes of memory it holds now."""
+    """CPU seconds since the process began, bytes of memory it holds now, and what of the CPU was the kernel's."""
 
     cpu_s: float
     memory: int
+    kernel_s: float | None = None
 
 
 Meter = Callable[[int], Reading | None]
@@ -46,9 +47,10 @@ def of_linux(pid: int) -> Reading | None:
         family = list(_family(pid))
         pages = sum(int(Path(f"/proc/{each}/statm").read_text().split()[1]) for each in family)
         spent = sum(time.clock_gettime(~each << 3 | _SCHEDULED) for each in family)
+        ticks = sum(int(Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()[12]) for each in family)
     except (OSError, ValueError):
         return None
-    return Reading(spent, pages * os.sysconf("SC_PAGE_SIZE"))
+    return Reading(spent, pages * os.sysconf("SC_PAGE_SIZE"), ticks / os.sysconf("SC_CLK_TCK"))
 
 
 def _family(pid: int) -> Iterator[int]:

@@ -14,7 +14,7 @@ from gateway.bench.figures import Figure, Level, Line, Probe, added
 from gateway.bench.measure import Results
 from gateway.bench.plan import Pair, Plan
 
-WIDTH: Final = 100
+WIDTH: Final = 108
 """Columns that the tables need."""
 _BUSY: Final = 0.85
 """Of a core, beyond which a process is late by itself."""
@@ -69,6 +69,7 @@ def _streams(results: Results) -> Table:
         "streams at a time",
         "",
         "CPU us\nan event",
+        "in the\nkernel",
         "added TTFT\np50 / p99",
         "gap ms\np50 / p99",
         "direct\np99",
@@ -83,6 +84,7 @@ def _streams(results: Results) -> Table:
                 "" if number else str(pair),
                 str(streams),
                 _told(one.cpu_us_event),
+                _told(one.kernel_us_event),
                 _two(added(one.ttft_p50_ms, direct.ttft_p50_ms), added(one.ttft_p99_ms, direct.ttft_p99_ms)),
                 _two(one.gap_p50_ms, one.gap_p99_ms),
                 _told(direct.gap_p99_ms),

@@ -22,11 +22,16 @@ def test_one_value_is_every_quantile_and_none_is_none() -> None:
 def test_a_level_is_told_in_milliseconds_and_by_the_event() -> None:
     gaps = [[0.02, 0.03], *[[0.02, 0.02]] * 19]
     found = level(
-        [0.001] * 20, gaps, tokens=10, pace_s=0.02, cost=Cost(4.0, cpu_s=0.01, memory=1_000_000, others_cpu_s=1.0)
+        [0.001] * 20,
+        gaps,
+        tokens=10,
+        pace_s=0.02,
+        cost=Cost(4.0, cpu_s=0.01, kernel_s=0.004, memory=1_000_000, others_cpu_s=1.0),
     )
     assert (found.ttft_p50_ms, found.ttft_p99_ms) == (1.0, 1.0)
     assert (found.gap_p50_ms, found.gap_max_ms) == (20.0, 30.0)
     assert found.cpu_us_event == pytest.approx(50)
+    assert found.kernel_us_event == pytest.approx(20)
     assert found.memory_kb_stream == pytest.approx(50)
     assert found.events_s == pytest.approx(50)
     assert found.others_busy == pytest.approx(0.25)
@@ -53,7 +58,7 @@ def test_what_is_added_is_the_difference_where_both_are_known() -> None:
 
 def _line(value: float, memory: float | None = None) -> Line:
     probe = Probe(*[value] * 5)
-    return Line(probe, {50: replace(Level(*[value] * 10), memory_kb_stream=memory)})
+    return Line(probe, {50: replace(Level(*[value] * 11), memory_kb_stream=memory)})
 
 
 def test_rounds_are_told_by_their_medians_figure_by_figure() -> None:

@@ -33,6 +33,7 @@ def test_ps_tells_of_this_process() -> None:
     reading = of_ps(os.getpid())
     assert reading is not None
     assert reading.memory > 10_000_000
+    assert reading.kernel_s is None  # ps knows of no such thing
 
 
 @linux_only
@@ -46,6 +47,8 @@ def test_cpu_time_grows_with_what_a_process_spends_and_nothing_else() -> None:
     after = reads(os.getpid())
     assert before is not None
     assert after is not None
+    assert before.kernel_s is not None
+    assert before.kernel_s <= before.cpu_s + 0.02
     assert 0.05 <= after.cpu_s - before.cpu_s <= time.process_time() - spent + 0.05
 
 

@@ -16,13 +16,13 @@ PAIR = Pair("anthropic", "responses")
 PLAN = Plan((PAIR,), (1, 50))
 DIRECT = Line(
     Probe(0.2, 0.5, None, None, None),
-    {n: Level(0.25, 0.5, 20.0, 21.0, 22.0, 0, 50.0, None, None, 0.1) for n in PLAN.streams},
+    {n: Level(0.25, 0.5, 20.0, 21.0, 22.0, 0, 50.0, None, None, None, 0.1) for n in PLAN.streams},
 )
 THROUGH = Line(
     Probe(1.0, 2.0, 0.41, 0.37, 61.4),
     {
-        1: Level(1.2, 1.2, 20.0, 21.5, 23.0, 0, 49.9, 77.7, None, 0.1),
-        50: Level(2.25, 4.5, 20.1, 24.5, 70.0, 3, 2499.6, 33.3, 48.6, 0.2),
+        1: Level(1.2, 1.2, 20.0, 21.5, 23.0, 0, 49.9, 77.7, 25.1, None, 0.1),
+        50: Level(2.25, 4.5, 20.1, 24.5, 70.0, 3, 2499.6, 33.3, 10.0, 48.6, 0.2),
     },
 )
 SETTING = Setting({"triglot": "0.1.0", "cores": 2}, ["CPU is coarse"])
@@ -46,8 +46,8 @@ def test_the_tables_have_every_figure_and_what_is_added() -> None:
     assert "anthropic<-responses" in shown
     requests, alone, many = rows(shown)
     assert requests[1:] == ["1.0", "/", "2.0", "0.2", "/", "0.5", "0.8", "/", "1.5", "0.41", "0.37", "61.4"]
-    assert alone[1:] == ["1", "77.7", "0.9", "/", "0.7", "20.0", "/", "21.5", "21.0", "0", "-", "50"]
-    assert many == ["50", "33.3", "2.0", "/", "4.0", "20.1", "/", "24.5", "21.0", "3", "49", "2500"]
+    assert alone[1:] == ["1", "77.7", "25.1", "0.9", "/", "0.7", "20.0", "/", "21.5", "21.0", "0", "-", "50"]
+    assert many == ["50", "33.3", "10.0", "2.0", "/", "4.0", "20.1", "/", "24.5", "21.0", "3", "49", "2500"]
     assert "CPU is coarse" in shown
     assert "100 tokens a stream, one every 20 ms" in shown
 
@@ -58,7 +58,9 @@ def test_what_was_not_measured_is_a_dash() -> None:
 
 
 def test_a_direct_line_that_stalls_or_a_load_without_time_is_a_reason_to_doubt() -> None:
-    stalled = Line(DIRECT.probe, {**DIRECT.levels, 50: Level(0.2, 0.5, 20.0, 90.0, 90.0, 7, 50.0, None, None, 0.9)})
+    stalled = Line(
+        DIRECT.probe, {**DIRECT.levels, 50: Level(0.2, 0.5, 20.0, 90.0, 90.0, 7, 50.0, None, None, None, 0.9)}
+    )
     shown = printed(Results({"anthropic": stalled}, {PAIR: THROUGH}))
     assert "stalled on the direct line too (anthropic at 50)" in shown
     assert "nearly full (anthropic at 50)" in shown

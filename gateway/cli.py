@@ -213,6 +213,10 @@ def simulate(host: str, port: int, script: str) -> None:
     default="",
     help="All figures as JSON; - for stdout, without tables.",
 )
+@click.option("--url", help="Measure the server that runs there, instead of a gateway of its own.")
+@click.option("--pid", type=click.IntRange(1), help="Of that server, for its CPU and memory.")
+@click.option("--model", default="bench", show_default=True, help="What that server is asked for.")
+@click.option("--upstream-port", type=click.IntRange(1, 65535), help="Where that server's upstream has to listen.")
 def bench(
     pairs: str,
     streams: str | None,
@@ -222,16 +226,23 @@ def bench(
     quick: bool,
     is_pinned: bool,
     file: str,
+    url: str | None,
+    pid: int | None,
+    model: str,
+    upstream_port: int | None,
 ) -> None:
     """Measure this gateway on this machine: added latency, CPU per token, memory per stream.
 
     It starts a gateway and an upstream, both on loopback and for itself, and takes about five minutes.
     """
-    from gateway.bench import command, plan
+    from gateway.bench import calls, command, measure, plan
 
     if not Path(file).parent.is_dir():
         raise click.BadParameter(f"{file}: there is no such directory", param_hint="--json")
+    if (url is None) is not (upstream_port is None) or (url is None and pid is not None) or (url and is_pinned):
+        raise click.UsageError("--url, --upstream-port and maybe --pid go together, and not with --pin")
     try:
+        running = measure.Running(calls.read_address(url), model, upstream_port, pid) if url and upstream_port else None
         planned = plan.Plan(
             pairs=plan.read_pairs(pairs, tuple(DIALECTS)),
             streams=plan.read_streams(streams or ("50" if quick else "1,50,200,500")),
@@ -242,7 +253,7 @@ def bench(
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    sys.exit(command.run(planned, file, is_pinned=is_pinned))
+    sys.exit(command.run(planned, file, is_pinned=is_pinned, running=running))
 
 
 def _loaded(path: Path) -> Config:

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from gateway.bench import processes
-from gateway.bench.measure import PROBES_S, Bench, Results
+from gateway.bench.measure import PROBES_S, Bench, Results, Running
 from gateway.bench.meter import meter
 from gateway.bench.plan import Plan
 from gateway.bench.report import WIDTH, Setting, plain, tables
@@ -48,7 +48,7 @@ class _Bar:
         self.shown.advance(self._task, seconds)
 
 
-def run(plan: Plan, json: str, *, is_pinned: bool) -> int:
+def run(plan: Plan, json: str, *, is_pinned: bool, running: Running | None = None) -> int:
     """Measures the plan and prints it. `json`: a file for all figures, `-` for stdout instead of the tables.
 
     Returns the exit status.
@@ -56,7 +56,7 @@ def run(plan: Plan, json: str, *, is_pinned: bool) -> int:
     console, stderr = _console(), Console(stderr=True)
     try:
         with _interruptible():
-            results, setting = _measured(plan, stderr, is_pinned)
+            results, setting = _measured(plan, stderr, is_pinned, running)
     except processes.CannotMeasure as error:
         stderr.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
         return CANNOT_START if error.is_start else NOT_WHOLE
@@ -95,7 +95,7 @@ def _as_interrupt(number: int, frame: FrameType | None) -> None:
     signal.raise_signal(signal.SIGINT)
 
 
-def _measured(plan: Plan, stderr: Console, is_pinned: bool) -> tuple[Results, Setting]:
+def _measured(plan: Plan, stderr: Console, is_pinned: bool, running: Running | None) -> tuple[Results, Setting]:
     reads, note = meter()
     mine: frozenset[int] = frozenset()
     facts = _facts()
@@ -103,10 +103,14 @@ def _measured(plan: Plan, stderr: Console, is_pinned: bool) -> tuple[Results, Se
         mine, others = processes.split_cores()
         os.sched_setaffinity(0, others)
         facts["pinned"] = f"gateway on core {min(mine)}, all else on {','.join(map(str, sorted(others)))}"
+    if running is not None:
+        facts["measured"] = f"{running.address.host}:{running.address.port}{running.address.base}"
+        if running.pid is not None and reads is not None and reads(running.pid) is None:
+            raise processes.CannotMeasure(f"--pid {running.pid}: there is no such process", is_start=True)
     processes.allow_files(max(plan.streams))
     bar = _Bar(plan, stderr)
     with bar.shown:
-        results = Bench(plan, reads, bar, mine).run()
+        results = Bench(plan, reads, bar, mine, running).run()
     return results, Setting(facts, [note] if note else [])
 
 

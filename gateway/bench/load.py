@@ -13,17 +13,10 @@ from typing import Final, cast
 import httptools
 
 from gateway.bench.answers import MARK
+from gateway.bench.calls import Address, Call
 
 PATIENCE_S: Final = 30.0
 """For an answer, beside the time its tokens take: what takes longer counts as broken."""
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One request, as bytes, and where it goes."""
-
-    port: int
-    request: bytes
 
 
 @dataclass(slots=True)
@@ -91,7 +84,7 @@ class Load:
     """Calls, over connections that are kept from run to run. For one event loop."""
 
     def __init__(self) -> None:
-        self._idle: dict[int, list[_Client]] = {}
+        self._idle: dict[Address, list[_Client]] = {}
 
     async def one_by_one(self, call: Call, count: int) -> list[Seen]:
         """The next begins when the one before has ended."""
@@ -112,7 +105,7 @@ class Load:
 
     async def _ask(self, call: Call, patience_s: float) -> Seen:
         try:
-            client = await self._client(call.port)
+            client = await self._client(call.address)
         except OSError as error:
             return Seen(fault=f"no connection: {error.strerror or error}")
         seen, done = client.ask(call.request)
@@ -124,16 +117,16 @@ class Load:
         if seen.fault:
             client.transport.abort()
         else:
-            self._idle[call.port].append(client)
+            self._idle[call.address].append(client)
         return seen
 
-    async def _client(self, port: int) -> _Client:
-        idle = self._idle.setdefault(port, [])
+    async def _client(self, address: Address) -> _Client:
+        idle = self._idle.setdefault(address, [])
         while idle:
             client = idle.pop()
             if not client.transport.is_closing():
                 return client
-        _, client = await asyncio.get_running_loop().create_connection(_Client, "127.0.0.1", port)
+        _, client = await asyncio.get_running_loop().create_connection(_Client, address.host, address.port)
         return client
 
     def close(self) -> None:

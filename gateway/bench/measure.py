@@ -7,20 +7,22 @@ import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
-import orjson
 import uvloop
 
 from gateway.bench import processes
+from gateway.bench.calls import Address, Call, call
 from gateway.bench.checking import fault_of
 from gateway.bench.figures import Cost, Figure, Level, Line, Probe, added, level, medians, quantile, scaled
-from gateway.bench.load import Call, Load, Seen
+from gateway.bench.load import Load, Seen
 from gateway.bench.meter import Meter, Reading
 from gateway.bench.plan import Pair, Plan
 from gateway.dialects import DIALECTS
 from gateway.dialects.base import Dialect
 
+_MODEL: Final = "bench"
 _SAMPLE_S: Final = 0.1
 """Between two looks at the gateway's memory."""
 PROBES_S: Final = 1.0
@@ -44,16 +46,31 @@ class Results:
     faults: Sequence[tuple[str, str, int]] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server that runs already, measured instead of gateways of ours; its upstream is ours, on a known port.
+
+    Without `pid` nothing is known of its CPU and memory.
+    """
+
+    address: Address
+    model: str
+    upstream_port: int
+    pid: int | None = None
+
+
 @dataclass(slots=True)
 class _Way:
     """One way to answers, through a gateway or direct."""
 
     name: str
     dialect: Dialect
-    call: Callable[[int, bool], Call]
-    """(tokens, is streamed) → a request."""
+    call: Callable[..., Call]
+    """(tokens, is_streamed=…) → a request."""
     process: processes.Child | None = None
-    """The gateway's, which is metered."""
+    """One of ours, if the gateway is."""
+    pid: int | None = None
+    """Of the process that is metered."""
 
 
 class _Clocks(NamedTuple):
@@ -70,8 +87,16 @@ class _Clocks(NamedTuple):
 class Bench:
     """Measures a plan. `cores`: the gateway's own, empty for any."""
 
-    def __init__(self, plan: Plan, meter: Meter | None, progress: Progress, cores: frozenset[int]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        meter: Meter | None,
+        progress: Progress,
+        cores: frozenset[int] = frozenset(),
+        running: Running | None = None,
+    ) -> None:
         self._plan = plan
+        self._running = running
         self._meter = meter
         self._progress = progress
         self._cores = cores
@@ -83,7 +108,9 @@ class Bench:
         pairs: dict[Pair, list[Line]] = {pair: [] for pair in self._plan.pairs}
         with ExitStack() as stack:
             self._runner = stack.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop))
-            self._upstream, self._upstream_port = stack.enter_context(processes.upstream())
+            known_port = self._running.upstream_port if self._running is not None else 0
+            upstream = processes.upstream(self._plan.pace_s, known_port)
+            self._upstream, self._upstream_port = stack.enter_context(upstream)
             for _ in range(self._plan.rounds):
                 for name, found in direct.items():
                     found.append(self._direct(name))
@@ -96,22 +123,18 @@ class Bench:
         )
 
     def _direct(self, name: str) -> Line:
-        def call(tokens: int, is_streamed: bool) -> Call:
-            place = processes.place(name, tokens, self._plan.pace_s)
-            return _call(DIALECTS[name], self._upstream_port, "bench", is_streamed, below=place)
-
-        return self._line(_Way(f"{name}, direct", DIALECTS[name], call))
+        dialect, address = DIALECTS[name], Address(processes.HOST, self._upstream_port)
+        return self._line(_Way(f"{name}, direct", dialect, partial(call, dialect, address, _MODEL)))
 
     def _through(self, pair: Pair) -> Line:
+        dialect, running = DIALECTS[pair.client], self._running
+        if running is not None:
+            asked = partial(call, dialect, running.address, running.model)
+            return self._line(_Way(str(pair), dialect, asked, pid=running.pid))
         port = processes.free_port()
-        client = DIALECTS[pair.client]
-
-        def call(tokens: int, is_streamed: bool) -> Call:
-            return _call(client, port, processes.model(pair.upstream, tokens), is_streamed)
-
-        routes = processes.routes(self._upstream_port, {1, self._plan.tokens}, self._plan.pace_s)
-        with processes.gateway(routes, port, self._cores) as process:
-            return self._line(_Way(str(pair), client, call, process))
+        asked = partial(call, dialect, Address(processes.HOST, port), pair.upstream)
+        with processes.gateway(processes.routes(self._upstream_port), port, self._cores) as process:
+            return self._line(_Way(str(pair), dialect, asked, process, process.pid))
 
     def _line(self, way: _Way) -> Line:
         load = Load()
@@ -130,13 +153,13 @@ class Bench:
 
     def _probe(self, way: _Way, load: Load) -> Probe:
         count = self._plan.probes
-        warm, streamed, whole = way.call(1, True), way.call(1, True), way.call(self._plan.tokens, False)
-        self._take(way, load.one_by_one(warm, max(1, count // 10)), 1)
+        streamed, whole = way.call(1, is_streamed=True), way.call(self._plan.tokens, is_streamed=False)
+        self._take(way, load.one_by_one(streamed, max(1, count // 10)), 1)
         seen, spent = self._spent(way, lambda: self._take(way, load.one_by_one(streamed, count), 1))
         _, spent_whole = self._spent(
             way, lambda: self._take(way, load.one_by_one(whole, count), self._plan.tokens, is_streamed=False)
         )
-        ttfts, reading = _ttfts(seen), self._read(way.process)
+        ttfts, reading = _ttfts(seen), self._read(way.pid)
         return Probe(
             ttft_p50_ms=scaled(quantile(ttfts, 0.5), 1e3),
             ttft_p99_ms=scaled(quantile(ttfts, 0.99), 1e3),
@@ -154,7 +177,9 @@ class Bench:
             async with asyncio.TaskGroup() as group:
                 watching = group.create_task(self._watch(way, memory))
                 try:
-                    return await load.at_a_time(way.call(plan.tokens, True), streams, plan.ramp_s, plan.stream_s)
+                    return await load.at_a_time(
+                        way.call(plan.tokens, is_streamed=True), streams, plan.ramp_s, plan.stream_s
+                    )
                 finally:
                     clocks.append(self._clocks(way))
                     watching.cancel()
@@ -166,7 +191,7 @@ class Bench:
         return level(_ttfts(seen), [each.gaps_s for each in seen], plan.tokens, plan.pace_s, cost)
 
     def _clocks(self, way: _Way) -> _Clocks:
-        gateway, upstream = (self._read(process) for process in (way.process, self._upstream))
+        gateway, upstream = (self._read(pid) for pid in (way.pid, self._upstream.pid))
         return _Clocks(
             wall_s=time.perf_counter(),
             gateway_s=gateway and gateway.cpu_s,
@@ -176,18 +201,18 @@ class Bench:
         )
 
     async def _watch(self, way: _Way, memory: list[int]) -> None:
-        while (reading := await asyncio.to_thread(self._read, way.process)) is not None:
+        while (reading := await asyncio.to_thread(self._read, way.pid)) is not None:
             memory.append(reading.memory)
             await asyncio.sleep(_SAMPLE_S)
 
-    def _read(self, process: processes.Child | None) -> Reading | None:
-        return self._meter(process.pid) if self._meter is not None and process is not None else None
+    def _read(self, pid: int | None) -> Reading | None:
+        return self._meter(pid) if self._meter is not None and pid is not None else None
 
     def _spent(self, way: _Way, run: Callable[[], _T]) -> tuple[_T, Figure]:
         """What a run gives, and the CPU seconds that the gateway spent on it."""
-        before = self._read(way.process)
+        before = self._read(way.pid)
         given = run()
-        after = self._read(way.process)
+        after = self._read(way.pid)
         return given, added(after and after.cpu_s, before and before.cpu_s)
 
     def _take(
@@ -218,22 +243,3 @@ def _cost(begun: _Clocks, ended: _Clocks, memory: Figure) -> Cost:
 
 def _ttfts(seen: Sequence[Seen]) -> list[float]:
     return [each.ttft_s for each in seen if each.ttft_s is not None]
-
-
-def _call(dialect: Dialect, port: int, model: str, is_streamed: bool, below: str = "") -> Call:
-    """The sample that a dialect gives of its calls, as the bytes of a request."""
-    sample = dialect.sample
-    assert sample is not None, f"{dialect.name} has no sample"
-    told = {
-        name: value.replace("{model}", model) if isinstance(value, str) else value
-        for name, value in sample.body.items()
-    }
-    body = orjson.dumps({**told, "stream": is_streamed})
-    head = (
-        f"POST {below}{sample.path.replace('{model}', model)} HTTP/1.1",
-        f"host: {processes.HOST}:{port}",
-        "content-type: application/json",
-        "authorization: Bearer unused",
-        f"content-length: {len(body)}",
-    )
-    return Call(port, "\r\n".join(head).encode() + b"\r\n\r\n" + body)

@@ -12,11 +12,11 @@ import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
 import orjson
 
-from gateway.dialects import DIALECTS
+from gateway.dialects import DIALECTS, Dialect
 
 HOST: Final = "127.0.0.1"
 _START_S: Final = 30.0
@@ -86,9 +86,9 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def upstream() -> Iterator[tuple[Child, int]]:
+def upstream(pace_s: float, port: int = 0) -> Iterator[tuple[Child, int]]:
     """The paced upstream, and its port."""
-    with _child("upstream", "gateway.bench.upstream") as child:
+    with _child("upstream", "gateway.bench.upstream", str(port), f"{pace_s * 1000:g}") as child:
         yield child, int(_first_line(child))
 
 
@@ -114,29 +114,19 @@ def _first_line(child: Child) -> bytes:
     return line
 
 
-def routes(upstream_port: int, tokens: Collection[int], pace_s: float) -> bytes:
-    """A routes file: for each dialect, and each length of its answers, a model (`model`) and its upstream."""
+def routes(upstream_port: int) -> bytes:
+    """A routes file: for each dialect a model of its name, and an upstream."""
     upstreams = {
-        model(name, count): {
-            "dialect": name,
-            "url": f"http://{HOST}:{upstream_port}{place(name, count, pace_s)}",
-            "options": dict(dialect.sample.options) if dialect.sample is not None else {},
-        }
+        name: {"dialect": name, "url": f"http://{HOST}:{upstream_port}/{name}", "options": options(dialect)}
         for name, dialect in DIALECTS.items()
-        for count in tokens
     }
     targets = {name: {"targets": [{"upstream": name}], "retries": {"same_target": 0}} for name in upstreams}
     return orjson.dumps({"server": {"host": HOST}, "upstreams": upstreams, "routes": targets})
 
 
-def model(dialect: str, tokens: int) -> str:
-    """The name under which the gateway serves an upstream's answers of so many tokens."""
-    return f"{dialect}-{tokens}"
-
-
-def place(dialect: str, tokens: int, pace_s: float) -> str:
-    """Where the upstream of a benchmark gives such answers."""
-    return f"/{tokens}/{pace_s * 1000:g}/{dialect}"
+def options(dialect: Dialect) -> dict[str, Any]:
+    """What is set for an upstream of the benchmark, for the least words on the wire."""
+    return dict(dialect.sample.options) if dialect.sample is not None else {}
 
 
 def free_port() -> int:

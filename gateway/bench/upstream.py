@@ -1,8 +1,8 @@
-"""The upstream of a benchmark, a process of its own: `python -m gateway.bench.upstream`.
+"""The upstream of a benchmark, a process of its own: `python -m gateway.bench.upstream PORT PACE_MS`.
 
-It prints its port, and ends with its standard input: whoever started it may die as it likes. What it says stands in
-the path, `/TOKENS/PACE_MS/DIALECT/…`. One token, one write, at the time that is due: never several in one packet,
-unless the receiver was late.
+It prints its port, and ends with its standard input: whoever started it may die as it likes. How a path ends says in
+which dialect it is asked, and `max_tokens` how many tokens it says. One token, one write, at the time that is due:
+never several in one packet, unless the receiver was late.
 """
 
 from __future__ import annotations
@@ -19,29 +19,40 @@ import uvloop
 from gateway.bench.answers import Answer, answer
 from gateway.dialects import DIALECTS
 from gateway.dialects.base import Inbound
+from gateway.errors import GatewayError
 from gateway.wire.json_body import decode
 
 _BACKLOG: Final = 4096
 
 
+_SPOKEN: Final = sorted(DIALECTS.values(), key=lambda dialect: len(dialect.ending), reverse=True)
+"""The longest ending first: an empty one takes what is left."""
+_TOKENS: Final = 64
+"""For who asks for no number."""
+
+
 @lru_cache(maxsize=64)
-def _asked(path: str, body: bytes) -> tuple[Answer, float]:
-    """What a call is answered with, and the seconds between its tokens."""
-    _, tokens, pace_ms, name, *_ = path.split("/")
-    dialect = DIALECTS[name]
-    return answer(dialect, dialect.parse(Inbound(decode(body))), int(tokens)), float(pace_ms) / 1000
+def _asked(path: str, body: bytes) -> Answer:
+    """What a call is answered with."""
+    dialect = next(dialect for dialect in _SPOKEN if path.endswith(dialect.ending))
+    request = dialect.parse(Inbound(decode(body)))
+    return answer(dialect, request, request.max_tokens or _TOKENS)
+
+
+_NO_CALL: Final = Answer(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
 
 
 class _Connection(asyncio.Protocol):
     """Answers one request after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, pace_s: float) -> None:
+        self._pace_s = pace_s
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpRequestParser(self)
         self._path = self._body = b""
         self._frames: tuple[bytes, ...] = ()
         self._sent = 0
-        self._begun = self._pace_s = 0.0
+        self._begun = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._is_full = False
 
@@ -65,7 +76,10 @@ class _Connection(asyncio.Protocol):
         self._body += body
 
     def on_message_complete(self) -> None:
-        asked, self._pace_s = _asked(self._path.decode(), self._body)
+        try:
+            asked = _asked(self._path.decode(), self._body)
+        except GatewayError:  # somebody looks whether this is alive
+            asked = _NO_CALL
         self._frames, self._sent, self._begun = asked.paced, 0, self._loop.time()
         self._transport.write(asked.at_once)
         self._wait()
@@ -89,9 +103,9 @@ class _Connection(asyncio.Protocol):
             self._wait()
 
 
-async def _serve() -> None:
+async def _serve(port: int, pace_s: float) -> None:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(_Connection, "127.0.0.1", 0, backlog=_BACKLOG)
+    server = await loop.create_server(lambda: _Connection(pace_s), "127.0.0.1", port, backlog=_BACKLOG)
     sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()
     gc.collect()
@@ -116,4 +130,4 @@ class _Lifeline(asyncio.Protocol):
 
 
 if __name__ == "__main__":
-    uvloop.run(_serve())
+    uvloop.run(_serve(int(sys.argv[1]), float(sys.argv[2]) / 1000))

@@ -72,6 +72,11 @@ def test_a_quick_run_measures_whole_streams_and_tells_all_figures_as_json() -> N
         (("--rounds", "0"), "--rounds"),
         (("--pace", "0"), "--pace"),
         (("--json", "nowhere/at/all.json"), "no such directory"),
+        (("--url", "http://127.0.0.1:1"), "--upstream-port"),
+        (("--upstream-port", "9"), "--url"),
+        (("--pid", "1"), "--url"),
+        (("--url", "ftp://127.0.0.1", "--upstream-port", "9"), "ftp://127.0.0.1"),
+        (("--url", "http://127.0.0.1:1", "--upstream-port", "9", "--pin"), "--pin"),
     ],
 )
 def test_what_cant_be_measured_is_refused_by_name_before_anything_starts(
@@ -121,6 +126,45 @@ def test_streams_beyond_the_limit_of_open_files_are_refused(monkeypatch: pytest.
         processes.allow_files(500)
 
 
+def test_a_server_that_runs_already_is_measured_in_place_of_a_gateway() -> None:
+    upstream_port, port = processes.free_port(), processes.free_port()
+    with processes.gateway(processes.routes(upstream_port), port) as running:
+        where = ("--url", f"http://127.0.0.1:{port}", "--upstream-port", str(upstream_port), "--model", "responses")
+        asked = ("--pairs", "anthropic:responses", "--streams", "2", "--tokens", "3", "--json", "-")
+        result = CliRunner().invoke(main, ["bench", "--quick", *where, *asked, "--pid", str(running.pid)])
+        running.check()
+    assert result.exit_code == 0, result.output
+    found = orjson.loads(result.stdout)
+    assert found["faults"] == []
+    assert found["setting"]["measured"] == f"127.0.0.1:{port}"
+    (pair,) = found["pairs"]
+    if sys.platform == "linux":
+        assert pair["one_at_a_time"]["cpu_ms_streamed"] > 0
+
+
+def test_answers_that_are_not_whole_are_told_and_are_exit_code_1() -> None:
+    upstream_port, port = processes.free_port(), processes.free_port()
+    with processes.gateway(processes.routes(upstream_port), port):
+        where = ("--url", f"http://127.0.0.1:{port}", "--upstream-port", str(upstream_port), "--model", "nobody")
+        asked = ("--pairs", "anthropic:openai", "--streams", "2", "--tokens", "3", "--json", "-")
+        result = CliRunner().invoke(main, ["bench", "--quick", *where, *asked])
+    assert result.exit_code == 1
+    faults = orjson.loads(result.stdout)["faults"]
+    assert sum(fault["count"] for fault in faults) == 5 + 50 + 50 + 2
+    assert all(fault["where"] == "anthropic<-openai" and "status 404" in fault["what"] for fault in faults)
+    assert "not whole: anthropic<-openai" in result.stderr
+
+
+@linux_only
+def test_a_process_to_be_metered_has_to_be_there() -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait()
+    where = ("--url", "http://127.0.0.1:9", "--upstream-port", "9", "--pid", str(gone.pid))
+    result = CliRunner().invoke(main, ["bench", *where])
+    assert result.exit_code == 3
+    assert "there is no such process" in result.stderr
+
+
 # --- what ends a run ---
 
 
@@ -157,7 +201,7 @@ def measuring() -> Iterator[tuple[subprocess.Popen[str], dict[str, int]]]:
 
 
 @linux_only
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_that_is_told_to_end_leaves_no_process_behind(number: signal.Signals) -> None:
     with measuring() as (running, begun):
         running.send_signal(number)
@@ -180,7 +224,7 @@ def test_a_process_that_dies_meanwhile_is_named_and_there_are_no_figures() -> No
 
 
 def test_the_upstream_ends_with_whoever_began_it() -> None:
-    with processes.upstream() as (child, _):
+    with processes.upstream(0.02) as (child, _):
         assert child.process.stdin is not None
         child.check()
         child.process.stdin.close()
@@ -188,7 +232,7 @@ def test_the_upstream_ends_with_whoever_began_it() -> None:
 
 
 def test_a_gateway_that_has_died_is_told_with_its_last_words() -> None:
-    with processes.gateway(processes.routes(9, {1}, 0.02), processes.free_port()) as child:
+    with processes.gateway(processes.routes(9), processes.free_port()) as child:
         child.check()
         child.process.kill()
         child.process.wait(PATIENCE_S)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 
+from gateway.dialects.template import Json, Learner, Place, Template
 from gateway.errors import GatewayError, Malformed
 from gateway.neutral.events import End, Failed
-from gateway.neutral.pieces import Piece
+from gateway.neutral.pieces import ContentPiece, Piece, ToolPiece
 from gateway.wire import sse
 
 
@@ -20,10 +21,14 @@ class StreamDecoder(ABC):
     proves_end = True
     empty_frame = b""
     """A frame that carries nothing, where the dialect has one."""
+    idle: ClassVar[tuple[str, ...]] = ()
+    """Fields of a frame that may change from one to the next and mean nothing for its pieces."""
 
     def __init__(self, max_event: int = sse.MAX_EVENT) -> None:
         self._reader = sse.Reader(max_event)
         self._is_over = False
+        self._template: Template | None = None
+        self._learner = Learner(self.idle)
 
     @property
     def keep_alive(self) -> bytes:
@@ -34,6 +39,12 @@ class StreamDecoder(ABC):
     def read(self, frame: sse.Frame) -> list[Piece]:
         """What one frame means. May raise GatewayError, or KeyError, TypeError, AttributeError on what isn't there."""
 
+    def place(self, body: Json) -> Place | None:
+        """Where the text stands of a frame that `read` made one delta of, and nothing else. The next frame has to mean
+        the same but for its text, which is not empty, if it is the same but for that and the `idle` fields.
+        """
+        return None
+
     @abstractmethod
     def end(self) -> list[Piece]:
         """What it means that the body ended here."""
@@ -43,30 +54,35 @@ class StreamDecoder(ABC):
         """A failure as a frame of this dialect."""
 
     def feed(self, chunk: bytes) -> list[Piece]:
+        template = self._template
+        if template is not None and not self._reader.rest and (said := template.text_of(chunk)):
+            return [template.take(said)]
         pieces: list[Piece] = []
-        for frame in self._frames(chunk, pieces):
-            pieces.extend(self._read_safely(frame))
+        for raw in self._split(chunk, pieces):
+            pieces.extend(self._read_any(raw))
         return pieces
 
     def observe(self, chunk: bytes) -> tuple[bytes, list[Piece]]:
         """As `feed`, with the bytes of every frame up to one that failed."""
         pieces: list[Piece] = []
-        raw: list[bytes] = []
+        raws: list[bytes] = []
         if self._is_over:
             return b"", pieces
-        for frame in self._frames(chunk, pieces):
-            found = self._read_safely(frame)
+        for raw in self._split(chunk, pieces):
+            found = self._read_any(raw)
             pieces.extend(found)
             if found and type(found[-1]) is Failed:
                 break
-            raw.append(frame.raw)
+            raws.append(raw)
             if self._is_over:
                 break
-        return b"".join(raw), pieces
+        return b"".join(raws), pieces
 
     def more(self, chunk: bytes) -> Sequence[str]:
-        """None: every frame is decoded."""
-        return ()
+        template = self._template
+        if template is None or not template.is_content or self._reader.rest:
+            return ()
+        return template.take_texts(chunk)
 
     def eof(self, *, is_framed: bool) -> tuple[bytes, list[Piece]]:
         """`is_framed` does not matter: the dialect's own terminator decides."""
@@ -83,12 +99,25 @@ class StreamDecoder(ABC):
             pieces.extend(self.end())
         return raw, pieces
 
-    def _frames(self, chunk: bytes, pieces: list[Piece]) -> list[sse.Frame]:
+    def _split(self, chunk: bytes, pieces: list[Piece]) -> list[bytes]:
         try:
-            return self._reader.feed(chunk)
+            return self._reader.split(chunk)
         except sse.EventTooLarge as error:
             pieces.append(Failed(Malformed(str(error))))
             return []
+
+    def _read_any(self, raw: bytes) -> list[Piece]:
+        """A frame like the one before, or any other."""
+        template = self._template
+        if template is not None and (said := template.text_of(raw)):
+            return [template.take(said)]
+        frame = self._reader.parse(raw)
+        if frame.data:  # a keep-alive changes nothing
+            self._template = None
+        pieces = self._read_safely(frame)
+        if len(pieces) == 1 and type(pieces[0]) in _DELTAS:
+            self._template = self._learner.learn(frame, pieces[0], self.place)
+        return pieces
 
     def _read_safely(self, frame: sse.Frame) -> list[Piece]:
         """A frame that does not parse is `Failed(Malformed)`, never an exception."""
@@ -107,6 +136,7 @@ class StreamDecoder(ABC):
 
 
 _LAST = (Failed, End)
+_DELTAS = (ContentPiece, ToolPiece)
 
 
 def _is_malformed(pieces: list[Piece]) -> bool:

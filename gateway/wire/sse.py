@@ -36,11 +36,14 @@ class EventTooLarge(ValueError):
 
 
 class Reader:
-    """`feed(chunk)` returns the frames that became whole; `eof()` what is left, as one last frame or nothing."""
+    """`split(chunk)` returns the frames that became whole, as bytes, for `parse` to take apart in that order; `eof()`
+    what is left, as one last frame or nothing.
+    """
 
     def __init__(self, max_event: int = MAX_EVENT) -> None:
         self._max_event = max_event
-        self._buffer = b""
+        self.rest = b""
+        """The beginning of a frame that isn't whole yet."""
         self._is_first = True
         self._is_between = True
 
@@ -49,43 +52,29 @@ class Reader:
         """Whether a frame of somebody else may stand behind those returned: not where half a line end was the last."""
         return self._is_between
 
-    def feed(self, chunk: bytes) -> list[Frame]:
+    def split(self, chunk: bytes) -> list[bytes]:
         """Raises EventTooLarge when a frame isn't whole after `max_event` bytes."""
-        buffer = self._buffer + chunk if self._buffer else chunk
-        searched = max(0, len(self._buffer) - 3)
+        rest = self.rest
+        if not rest and chunk.endswith(b"\n\n") and chunk.find(b"\n\n") == len(chunk) - 2 and b"\r" not in chunk:
+            return [chunk]  # one event, one write, one read: nearly all of them
+        buffer = rest + chunk if rest else chunk
+        searched = max(0, len(rest) - 3)
         if b"\r" in buffer:
             frames, rest = self._split_any(buffer, searched)
         else:
             frames, rest = self._split_lf(buffer, searched)
         if len(rest) > self._max_event:
             raise EventTooLarge(f"event of more than {len(rest)} bytes exceeds limit of {self._max_event}")
-        self._buffer = rest
+        self.rest = rest
         return frames
 
     def eof(self) -> list[Frame]:
         """The last frame where its blank line is missing (pitfall 111)."""
-        rest, self._buffer = self._buffer, b""
-        return [self._frame(rest)] if rest else []
+        rest, self.rest = self.rest, b""
+        return [self.parse(rest)] if rest else []
 
-    def _split_lf(self, buffer: bytes, searched: int) -> tuple[list[Frame], bytes]:
-        frames, begin = [], 0
-        end = buffer.find(b"\n\n", searched)
-        while end >= 0:
-            frames.append(self._frame(buffer[begin : end + 2]))
-            begin = end + 2
-            end = buffer.find(b"\n\n", begin)
-        return frames, buffer[begin:]
-
-    def _split_any(self, buffer: bytes, searched: int) -> tuple[list[Frame], bytes]:
-        frames, begin = [], 0
-        while (found := _BLANK_LINE.search(buffer, max(begin, searched))) is not None:
-            # An LF that belongs to this line end may still come: then it begins the next frame, where it means nothing.
-            frames.append(self._frame(buffer[begin : found.end()]))
-            begin = found.end()
-            self._is_between = not found[0].endswith(b"\r") or found[0] == b"\r\r"
-        return frames, buffer[begin:]
-
-    def _frame(self, raw: bytes) -> Frame:
+    def parse(self, raw: bytes) -> Frame:
+        """What a frame says; the first one may begin with a byte order mark."""
         block = raw
         if self._is_first:
             self._is_first = False
@@ -93,6 +82,24 @@ class Reader:
         if block.startswith(b"data: ") and block.find(b"\n") >= len(block) - 2 and b"\r" not in block:
             return Frame(b"", block[6:].rstrip(b"\n"), raw)  # one data line: nearly every frame of OpenAI's dialect
         return Frame(*_fields(block), raw)
+
+    def _split_lf(self, buffer: bytes, searched: int) -> tuple[list[bytes], bytes]:
+        frames, begin = [], 0
+        end = buffer.find(b"\n\n", searched)
+        while end >= 0:
+            frames.append(buffer[begin : end + 2])
+            begin = end + 2
+            end = buffer.find(b"\n\n", begin)
+        return frames, buffer[begin:]
+
+    def _split_any(self, buffer: bytes, searched: int) -> tuple[list[bytes], bytes]:
+        frames, begin = [], 0
+        while (found := _BLANK_LINE.search(buffer, max(begin, searched))) is not None:
+            # An LF that belongs to this line end may still come: then it begins the next frame, where it means nothing.
+            frames.append(buffer[begin : found.end()])
+            begin = found.end()
+            self._is_between = not found[0].endswith(b"\r") or found[0] == b"\r\r"
+        return frames, buffer[begin:]
 
 
 def _fields(block: bytes) -> tuple[bytes, bytes]:

@@ -33,7 +33,7 @@ def cut_at(data: bytes, cuts: Iterable[int]) -> list[bytes]:
 
 def read(chunks: Iterable[bytes]) -> list[Frame]:
     reader = Reader()
-    return [frame for chunk in chunks for frame in reader.feed(chunk)] + reader.eof()
+    return [reader.parse(raw) for chunk in chunks for raw in reader.split(chunk)] + reader.eof()
 
 
 def said(chunks: Iterable[bytes]) -> list[tuple[bytes, bytes]]:
@@ -97,8 +97,8 @@ def test_a_frame_comes_out_with_its_last_byte() -> None:
     """Nothing waits for the next frame, for a CR neither: a stalled stream shows all it sent."""
     for end in (b"\n\n", b"\r\r", b"\r\n\r\n", b"\r\n\n", b"\n\r"):
         reader = Reader()
-        assert reader.feed(b"data: a" + end[:-2]) == []
-        assert [frame.data for frame in reader.feed(end[-2:])] == [b"a"]
+        assert reader.split(b"data: a" + end[:-2]) == []
+        assert [reader.parse(raw).data for raw in reader.split(end[-2:])] == [b"a"]
 
 
 @pytest.mark.parametrize(
@@ -119,15 +119,15 @@ def test_what_was_returned_may_end_in_half_a_line_end(chunks: list[bytes], expec
     """Where a frame of our own would stand in the middle of the upstream's CRLF."""
     reader = Reader()
     for chunk in chunks:
-        reader.feed(chunk)
+        reader.split(chunk)
     assert reader.is_between_frames is expected
 
 
 def test_frames_of_one_chunk_come_at_once() -> None:
-    assert Reader().feed(b"data: a\n\ndata: b\n\ndata: c") == [
-        Frame(b"", b"a", b"data: a\n\n"),
-        Frame(b"", b"b", b"data: b\n\n"),
-    ]
+    reader = Reader()
+    raws = reader.split(b"data: a\n\ndata: b\n\ndata: c")
+    assert raws == [b"data: a\n\n", b"data: b\n\n"]
+    assert [reader.parse(raw) for raw in raws] == [Frame(b"", b"a", raws[0]), Frame(b"", b"b", raws[1])]
 
 
 def test_a_keep_alive_is_a_frame_that_says_nothing() -> None:
@@ -140,7 +140,7 @@ def test_a_keep_alive_is_a_frame_that_says_nothing() -> None:
 def test_eof_gives_the_rest_once() -> None:
     """Pitfall 111: a last frame whose blank line is missing is a frame."""
     reader = Reader()
-    assert reader.feed(b"data: a") == []
+    assert reader.split(b"data: a") == []
     assert reader.eof() == [Frame(b"", b"a", b"data: a")]
     assert reader.eof() == []
 
@@ -185,9 +185,9 @@ def test_a_frame_is_written_with_its_event_first() -> None:
 def test_an_event_over_the_limit_breaks_the_stream() -> None:
     """HARDENING.md §2: up to the limit a frame may grow, one byte more is too much, with both numbers told."""
     reader = Reader(max_event=100)
-    assert reader.feed(b"data: " + b"x" * 94) == []
+    assert reader.split(b"data: " + b"x" * 94) == []
     with pytest.raises(EventTooLarge, match="event of more than 101 bytes exceeds limit of 100"):
-        reader.feed(b"x")
+        reader.split(b"x")
     assert MAX_EVENT == 8 * 1024 * 1024
 
 
@@ -200,7 +200,7 @@ def test_an_endless_event_is_refused_and_not_collected(line: bytes) -> None:
         nonlocal fed
         for _ in range(2000):
             fed += len(line)
-            reader.feed(line)
+            reader.split(line)
 
     with pytest.raises(EventTooLarge):
         flood()
@@ -210,4 +210,4 @@ def test_an_endless_event_is_refused_and_not_collected(line: bytes) -> None:
 
 def test_many_small_events_are_no_large_one() -> None:
     """The limit is on one event, not on a stream or a chunk."""
-    assert len(Reader(max_event=10).feed(b"data: x\n\n" * 1000)) == 1000
+    assert len(Reader(max_event=10).split(b"data: x\n\n" * 1000)) == 1000

@@ -15,6 +15,7 @@ from gateway.dialects.anthropic.options import Options
 from gateway.dialects.base import Json
 from gateway.dialects.refusals import is_error
 from gateway.dialects.stream import StreamDecoder, count, json_object, number, text, writable
+from gateway.dialects.template import Place
 from gateway.errors import GatewayError, Malformed, Truncated
 from gateway.neutral import events as ev
 from gateway.neutral import pieces as pc
@@ -35,6 +36,8 @@ _DECODED_REASONS: Final[Mapping[str, Reason]] = {
     "tool_calls": Reason.TOOL_CALLS,
     "content_filter": Reason.CONTENT_FILTER,
 }
+
+_DELTA_FIELDS: Final = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,14 @@ class Decoder(StreamDecoder):
         if frame.event == b"error":
             raise error_in(body)
         return list(self.message_event(body))
+
+    def place(self, body: Json) -> Place | None:
+        """Text, thinking, or input of a block that is open."""
+        match body:
+            case {"type": "content_block_delta", "delta": {"type": str(kind)}} if kind in _DELTA_FIELDS:
+                return Place(("delta", _DELTA_FIELDS[kind]))
+            case _:
+                return None
 
     def message_event(self, body: Json) -> Iterator[pc.Piece]:
         """What one event of the stream means; unknown ones mean nothing."""

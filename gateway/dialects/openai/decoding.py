@@ -17,6 +17,7 @@ from gateway.dialects.openai.reasoning import FORMATS_READ, UNNAMED
 from gateway.dialects.openai.think_tags import ThinkTags
 from gateway.dialects.openai.usage import count, load_usage
 from gateway.dialects.stream import StreamDecoder, json_object, text
+from gateway.dialects.template import Place
 from gateway.errors import GatewayError, Kind, Malformed, Truncated, upstream_error
 from gateway.neutral import events as ev
 from gateway.neutral import pieces as pc
@@ -44,6 +45,7 @@ _REASONING_FIELDS: Final = ("reasoning_content", "reasoning")
 _TEXTS: Final = ("content", "annotations")
 _THOUGHTS: Final = (*_REASONING_FIELDS, "reasoning_details")
 _CALLS: Final = ("tool_calls", "function_call")
+_DELTA: Final = ("choices", 0, "delta")
 _PLAIN: Final = frozenset({"role", "content"})
 
 
@@ -51,6 +53,7 @@ class Decoder(StreamDecoder):
     """Chat completion chunks → pieces, liberal with what servers send (mapping.md §11)."""
 
     empty_frame = KEEP_ALIVE
+    idle = ("obfuscation", "created")
 
     def __init__(self, options: Options, max_event: int = sse.MAX_EVENT) -> None:
         super().__init__(max_event)
@@ -74,6 +77,25 @@ class Decoder(StreamDecoder):
         if frame.event == b"error":
             raise upstream_error(Kind.UPSTREAM, refusals.from_json(chunk).message or "the upstream sent an error event")
         return list(self.chunk(chunk))
+
+    def place(self, body: Json) -> Place | None:
+        """A delta of one field only: text, reasoning, or the arguments of one call."""
+        match body:
+            case {"choices": [{"delta": dict(delta)}]}:
+                names = [name for name, value in delta.items() if value and name != "role"]
+            case _:
+                return None
+        match names, delta:
+            case ["content"], _ if self._tags is None or self._tags.is_answering:
+                return Place((*_DELTA, "content"))
+            case ["reasoning_content" | "reasoning" as name], _:
+                return Place((*_DELTA, name))
+            case ["tool_calls"], {"tool_calls": [{"custom": {"input": str()}}]}:
+                return Place((*_DELTA, "tool_calls", 0, "custom", "input"))
+            case ["tool_calls"], {"tool_calls": [{"function": {"arguments": str()}} as call]} if not call.get("custom"):
+                return Place((*_DELTA, "tool_calls", 0, "function", "arguments"))
+            case _:
+                return None
 
     @property
     def _has_content(self) -> bool:

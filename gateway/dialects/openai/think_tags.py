@@ -36,6 +36,11 @@ class ThinkTags:
         self._held = ""
         self._has_thought = False
 
+    @property
+    def is_answering(self) -> bool:
+        """Whether all text to come is an answer, as it comes."""
+        return self._state is _State.ANSWERING
+
     def split(self, text: str) -> list[Piece]:
         if self._state is _State.ANSWERING:
             return [_answer(text)]

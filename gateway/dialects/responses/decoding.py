@@ -15,6 +15,7 @@ from gateway.dialects.responses.failures import error_in, stream_error
 from gateway.dialects.responses.options import Options
 from gateway.dialects.responses.sealed import join_item
 from gateway.dialects.stream import StreamDecoder, count, json_object, text, writable
+from gateway.dialects.template import Passed, Place
 from gateway.errors import GatewayError, Malformed, Truncated
 from gateway.neutral import events as ev
 from gateway.neutral import pieces as pc
@@ -32,8 +33,18 @@ _OWN: Final = "response."
 _FAILED: Final = ("failed", "cancelled")
 _CALL_FIELDS: Final[Mapping[str, str]] = {"function_call": "arguments", "custom_tool_call": "input"}
 _CALL_KINDS: Final[Mapping[str, str]] = {"function_call": "function", "custom_tool_call": "custom"}
+_COUNTER: Final = "sequence_number"
 _PART_COST: Final = 64
 """What an item, or a part of one, counts against the size of an event: an answer of more than that much is broken."""
+_DELTAS: Final[Mapping[str, tuple[str, str]]] = {
+    "response.output_text.delta": ("text", "content_index"),
+    "response.refusal.delta": ("refusal", "content_index"),
+    "response.reasoning_summary_text.delta": ("summary", "summary_index"),
+    "response.reasoning_text.delta": ("content", "content_index"),
+    "response.function_call_arguments.delta": ("arguments", ""),
+    "response.custom_tool_call_input.delta": ("arguments", ""),
+}
+"""What each kind of delta says, and the name of the number of its part."""
 _PARAGRAPH: Final = "\n\n"
 """Between the parts of a summary."""
 
@@ -67,6 +78,7 @@ class Decoder(StreamDecoder):
     """
 
     empty_frame = KEEP_ALIVE
+    idle = (_COUNTER, "obfuscation")
 
     def __init__(self, options: Options, max_event: int = sse.MAX_EVENT) -> None:
         super().__init__(max_event)
@@ -87,6 +99,20 @@ class Decoder(StreamDecoder):
         body = json_object(frame.data)
         return list(self.event(text(body.get("type")) or frame.event.decode("utf-8", "replace"), body))
 
+    def place(self, body: Json) -> Place | None:
+        """A delta of a part that was begun, which goes on counting what was told of it."""
+        field, index = _DELTAS.get(str(body.get("type")), ("", ""))
+        told = self._told.get((field, self._key(body), _index(body.get(index))))
+        if told is None:
+            return None
+
+        def note(delta: str, passed: Passed) -> None:
+            told.add(delta)
+            if _COUNTER in passed:
+                self._number = int(passed[_COUNTER])
+
+        return Place(("delta",), note)
+
     def event(self, kind: str, body: Json) -> Iterator[pc.Piece]:
         """What one event of the stream means; unknown ones mean nothing."""
         reader = self._READERS.get(kind)
@@ -94,7 +120,7 @@ class Decoder(StreamDecoder):
             yield from reader(self, body)
         elif kind == "error" or (is_error(body) and not kind.startswith(_OWN)):
             raise error_in(body)
-        number = body.get("sequence_number")
+        number = body.get(_COUNTER)
         if type(number) is int:  # not that of a failure: `tell` speaks in its place
             self._number = number
 

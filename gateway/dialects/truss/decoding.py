@@ -140,23 +140,31 @@ class RawDecoder:
     def __init__(self, options: Options, max_event: int = sse.MAX_EVENT) -> None:
         self._text = codecs.getincrementaldecoder("utf-8")("replace")
         self._exact = codecs.getincrementaldecoder("utf-8")("surrogateescape")
-        self._has_started = False
         self._has_text = False
+        self._is_between = True
 
     def feed(self, chunk: bytes) -> list[pc.Piece]:
         text = self._text.decode(chunk)
+        self._is_between = not (self._text.getstate()[0] or self._exact.getstate()[0])
         if not text:
             return []
-        start: list[pc.Piece] = [] if self._has_started else [ev.Start()]
-        self._has_started = self._has_text = True
-        return [*start, pc.ContentPiece(BlockKind.TEXT, text)]
+        if self._has_text:
+            return [pc.ContentPiece(BlockKind.TEXT, text)]
+        self._has_text = True
+        return [ev.Start(), pc.ContentPiece(BlockKind.TEXT, text)]
 
     def observe(self, chunk: bytes) -> tuple[bytes, list[pc.Piece]]:
         """The bytes as they came, but never half a character at the end."""
         return self._exact.decode(chunk).encode("utf-8", "surrogateescape"), self.feed(chunk)
 
     def more(self, chunk: bytes) -> Sequence[str]:
-        return ()
+        """Whole characters behind whole ones."""
+        if not (self._has_text and self._is_between and chunk):
+            return ()
+        try:
+            return (chunk.decode(),)
+        except UnicodeDecodeError:
+            return ()
 
     def tell(self, error: GatewayError) -> bytes:
         return b""

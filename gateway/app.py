@@ -37,7 +37,7 @@ class Gateway:
         self._config = config
         self.beside: list[Callable[[], Coroutine[Any, Any, None]]] = []
         """What runs beside it from start to stop."""
-        upstreams = Upstreams({"simulator://": SimulatorTransport()})
+        upstreams = Upstreams({"simulator": SimulatorTransport()})
         services = Services(config.server, Table(config), upstreams, Sealer(config.server.sealing), Aside())
         self._in_force = InForce(services)
         self._checks = HealthChecks(upstreams, self._note_check)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final, Protocol, runtime_checkable
+from functools import lru_cache
+from typing import Final, Protocol
 
 import anyio
 import httpx
-from httpx_aiohttp import AiohttpTransport
 
 from gateway.config import Upstream
 from gateway.errors import Denied, GatewayError, Kind, Malformed, UpstreamError
-from gateway.upstreams import connections, failures
+from gateway.upstreams import failures
+from gateway.upstreams.body import AtOnce, Body
+from gateway.upstreams.transport import Transport
+
+__all__ = ["Answer", "AtOnce", "Upstreams", "read_refusal", "scrub"]
 
 _CREDENTIALS: Final[Mapping[str, tuple[str, str]]] = {
     "bearer": ("authorization", "Bearer {}"),
@@ -24,18 +28,10 @@ _CREDENTIALS: Final[Mapping[str, tuple[str, str]]] = {
 _USER_AGENT: Final = "triglot"
 _MAX_ERROR_BODY: Final = 64 * 1024
 """Bytes read of a refusal; messages are cut far shorter."""
-_OVER: Final = httpx.ByteStream(b"")
-"""In place of a stream that is over. It and its response refer to each other: both, and all of the request, would
-wait for the garbage collector."""
-_PIECE: Final = 256 * 1024
-"""Bytes of a request written in one go: a large one written at once would hold up every stream meanwhile."""
+_MAX_URLS: Final = 1024
+"""Addresses of calls that are remembered, taken apart: a few for each upstream."""
 
 
-AtOnce = Callable[[bytes], bool]
-"""Takes what just came of a body, and says whether to go on waiting for more."""
-
-
-@runtime_checkable
 class Stream(Protocol):
     """A body that can hand over what comes in the moment it comes."""
 
@@ -76,9 +72,9 @@ class Answer:
         which such a stream tells by an error of httpx.
         """
         try:
-            if isinstance(self.stream, Stream):
-                return await self.stream.next(at_once)
-            return await anext(self.stream)
+            if isinstance(self.stream, AsyncIterator):
+                return await anext(self.stream)
+            return await self.stream.next(at_once)
         except StopAsyncIteration:
             return None
         except failures.CALL_ERRORS as error:
@@ -87,94 +83,76 @@ class Answer:
             raise failures.in_body() from error
 
 
-class _Pieces(httpx.AsyncByteStream):
-    """A large body, written no faster than the upstream takes it; as often as it has to be sent."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for start in range(0, len(self._body), _PIECE):
-            yield self._body[start : start + _PIECE]
-
-
 class Upstreams:
     """One HTTP client for all upstreams: no cookies, no redirects, no proxies from the environment, identity only."""
 
     def __init__(self, mounts: Mapping[str, httpx.AsyncBaseTransport] | None = None) -> None:
-        """`mounts`: transports for URL schemes of our own, as `simulator://`."""
-        self._client = httpx.AsyncClient(
-            transport=AiohttpTransport(client=connections.session),
-            mounts=dict(mounts or {}),
-            follow_redirects=False,
-            trust_env=False,
-        )
+        """`mounts`: transports for URL schemes of our own, as `simulator`."""
+        self._transport = Transport()
+        self._mounts = dict(mounts or {})
+        self._url = lru_cache(_MAX_URLS)(_url)
 
     async def aclose(self) -> None:
-        await self._client.aclose()
+        """Closes every connection."""
+        for transport in (self._transport, *self._mounts.values()):
+            await transport.aclose()
 
     @asynccontextmanager
     async def call(
         self, upstream: Upstream, path: str, body: bytes, headers: Mapping[str, str], connect_s: float
     ) -> AsyncIterator[Answer]:
         """POSTs a JSON body. Raises UpstreamError before a usable response head; closes the response at the end."""
-        request = self._request(upstream, path, body, headers, connect_s)
-        response = await self._send(request)
-        try:
-            stream = aiter(response.stream)  # type: ignore[arg-type]  # an AsyncByteStream, as it was asked for
-            yield _checked(Answer(response.status_code, response.headers, stream))
-        finally:
-            await response.aclose()
-            response.stream = _OVER
+        fields = {
+            "accept": "application/json, text/event-stream",
+            "content-type": "application/json",
+            "content-length": str(len(body)),
+            **headers,
+        }
+        request = _request("POST", self._url(upstream.url, path), upstream, fields, body, connect_s)
+        async with self._answer(request) as answer:
+            yield _checked(answer)
 
     async def ask(self, upstream: Upstream, path: str, timeout_s: float) -> int | None:
         """The status of a GET of a path, from the root of the upstream's host; None where none came in time."""
         url = httpx.URL(upstream.url).copy_with(raw_path=path.encode("ascii"))
-        fields = {"accept-encoding": "identity", "user-agent": _USER_AGENT, **_credential(upstream)}
-        timeout = {"connect": timeout_s, "read": None, "write": None, "pool": None}
-        request = httpx.Request("GET", url, headers=fields, extensions={"timeout": timeout})
+        request = _request("GET", url, upstream, {}, b"", timeout_s)
         with anyio.move_on_after(timeout_s), contextlib.suppress(UpstreamError):
-            response = await self._send(request)
-            try:
-                answer = Answer(response.status_code, response.headers, aiter(response.stream))  # type: ignore[arg-type]
+            async with self._answer(request) as answer:
                 await read_refusal(answer)  # so that the connection can be used again
                 return answer.status
-            finally:
-                await response.aclose()
         return None
 
-    async def _send(self, request: httpx.Request) -> httpx.Response:
-        """The response head. A kept connection that the peer had closed in the meantime costs no attempt."""
-        while True:
-            connections.is_reused.set(False)
-            try:
-                return await self._client.send(request, stream=True)
-            except failures.CALL_ERRORS as error:
-                if not (connections.is_reused.get() and failures.is_stale(error)):
-                    raise failures.before_head(error) from error
+    @asynccontextmanager
+    async def _answer(self, request: httpx.Request) -> AsyncIterator[Answer]:
+        transport = self._mounts.get(request.url.scheme, self._transport)
+        try:
+            response = await transport.handle_async_request(request)
+        except failures.CALL_ERRORS as error:
+            raise failures.before_head(error) from error
+        stream = response.stream
+        assert isinstance(stream, httpx.AsyncByteStream)
+        try:
+            yield Answer(response.status_code, response.headers, stream if isinstance(stream, Body) else aiter(stream))
+        finally:
+            await stream.aclose()
 
-    def _request(
-        self, upstream: Upstream, path: str, body: bytes, headers: Mapping[str, str], connect_s: float
-    ) -> httpx.Request:
-        url = httpx.URL(upstream.url)
-        fields = {
-            "accept": "application/json, text/event-stream",
-            "accept-encoding": "identity",
-            "content-type": "application/json",
-            "content-length": str(len(body)),
-            "user-agent": _USER_AGENT,
-            **headers,
-            **_credential(upstream),
-        }
-        timeout = {"connect": connect_s, "read": None, "write": None, "pool": None}
-        return httpx.Request(
-            "POST",
-            url.copy_with(path=url.path.rstrip("/") + path),
-            headers=fields,
-            content=body if len(body) <= _PIECE else None,
-            stream=_Pieces(body) if len(body) > _PIECE else None,
-            extensions={"timeout": timeout},
-        )
+
+def _url(base: str, path: str) -> httpx.URL:
+    url = httpx.URL(base)
+    return url.copy_with(path=url.path.rstrip("/") + path)
+
+
+def _request(
+    method: str, url: httpx.URL, upstream: Upstream, fields: Mapping[str, str], body: bytes, connect_s: float
+) -> httpx.Request:
+    ours = {"accept-encoding": "identity", "user-agent": _USER_AGENT}
+    return httpx.Request(
+        method,
+        url,
+        headers={**ours, **fields, **_credential(upstream)},
+        stream=httpx.ByteStream(body),
+        extensions={"timeout": {"connect": connect_s}},
+    )
 
 
 def _credential(upstream: Upstream) -> dict[str, str]:

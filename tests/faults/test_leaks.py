@@ -7,7 +7,6 @@ import os
 from collections import Counter
 from contextlib import suppress
 
-import aiohttp
 import httpx
 import pytest
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -20,6 +19,8 @@ from gateway.neutral.request import Request
 from gateway.relay.pump import Pump
 from gateway.relay.sink import Sink
 from gateway.trying import Trying
+from gateway.upstreams.body import Body
+from gateway.upstreams.response import ResponseParser
 from tests.faults.callers import CALLERS, OPENAI_CALLER, ask, calling
 from tests.faults.harness import Gateway, configuration, gateway_in_thread
 from tests.faults.hostile_upstream import HostileUpstream, Peer, Play, Seen, until
@@ -146,7 +147,8 @@ OF_A_REQUEST = (
     RequestResponseCycle,
     Sink,
     Trying,
-    aiohttp.ClientResponse,
+    Body,
+    ResponseParser,
     httpx.Request,
     httpx.Response,
 )

@@ -2,59 +2,41 @@
 
 from __future__ import annotations
 
-import ssl
-
-import aiohttp
 import httpx
 import pytest
-from aiohttp.client_reqrep import ConnectionKey
 
 from gateway.errors import Malformed, TooSlow, Truncated, Unreachable, UpstreamError
-from gateway.upstreams.failures import CALL_ERRORS, before_head, in_body
+from gateway.upstreams.failures import CALL_ERRORS, Dropped, before_head, in_body
 
 ADDRESS = "10.1.2.3"
 
-
-def connector_error() -> aiohttp.ClientConnectorError:
-    key = ConnectionKey(ADDRESS, 443, True, True, None, None, None)
-    return aiohttp.ClientConnectorError(key, OSError(111, f"refused by {ADDRESS}"))
-
-
-def caused_by(error: Exception, cause: Exception) -> Exception:
-    """As httpx-aiohttp raises it."""
-    error.__cause__ = cause
-    return error
-
-
-def response_error(message: str) -> aiohttp.ClientResponseError:
-    return aiohttp.ClientResponseError(None, (), status=400, message=message)  # type: ignore[arg-type]
-
-
 CASES: dict[str, tuple[Exception, UpstreamError]] = {
     "no connection in time": (
-        caused_by(httpx.ConnectTimeout("x"), aiohttp.ConnectionTimeoutError(ADDRESS)),
+        httpx.ConnectTimeout(ADDRESS),
         TooSlow("the upstream did not accept a connection in time"),
     ),
-    "refused": (caused_by(httpx.ConnectError("x"), connector_error()), Unreachable("no connection to the upstream")),
-    "closed before the head, which httpx-aiohttp calls a connect timeout": (
-        caused_by(httpx.ConnectTimeout("x"), aiohttp.ServerDisconnectedError(ADDRESS)),
+    "no connection": (httpx.ConnectError(ADDRESS), Unreachable("no connection to the upstream")),
+    "closed without a word": (
+        Dropped(ADDRESS),
         Unreachable("the upstream closed the connection before it answered"),
     ),
-    "reset": (
-        caused_by(httpx.ReadError("x"), aiohttp.ClientOSError(104, ADDRESS)),
+    "closed in the head": (
+        httpx.ReadError(ADDRESS),
         Unreachable("the connection to the upstream broke before it answered"),
     ),
-    "no HTTP": (response_error(ADDRESS), Malformed("the upstream's response head is not valid HTTP")),
-    "aiohttp's own": (aiohttp.ClientPayloadError(ADDRESS), Unreachable("the call to the upstream failed")),
+    "no HTTP": (
+        httpx.RemoteProtocolError(ADDRESS),
+        Malformed("the upstream's response head is not valid HTTP"),
+    ),
     "a scheme nobody speaks": (
         httpx.UnsupportedProtocol(ADDRESS),
         Unreachable("the upstream's URL can't be called"),
     ),
-    "httpx's timeout": (httpx.ReadTimeout(ADDRESS), TooSlow("the upstream did not answer in time")),
-    "httpx's own": (httpx.RemoteProtocolError(ADDRESS), Unreachable("the call to the upstream failed")),
-    "the system's": (ConnectionResetError(104, ADDRESS), Unreachable("no connection to the upstream")),
-    "TLS": (ssl.SSLError(1, ADDRESS), Unreachable("no connection to the upstream")),
-    "a value that is none": (ValueError(ADDRESS), Malformed("the upstream's response head is not valid HTTP")),
+    "a mounted transport's timeout": (httpx.ReadTimeout(ADDRESS), TooSlow("the upstream did not answer in time")),
+    "a request that can't be sent": (
+        httpx.LocalProtocolError(ADDRESS),
+        Unreachable("the call to the upstream failed"),
+    ),
     "anything else": (KeyError(ADDRESS), Unreachable("the call to the upstream failed")),
 }
 

@@ -9,7 +9,8 @@ from typing import Final, Protocol
 import httpx
 
 _READ_AHEAD: Final = 16 * 1024
-"""Bytes that may wait here for their reader before no more are taken from the peer."""
+"""Bytes that may wait here for their reader before no more are taken from the peer; and most that it gets at a time, as
+what becomes of them may be a multiple. One read may bring more."""
 
 AtOnce = Callable[[bytes], bool]
 """Takes what just came of a body, and says whether to go on waiting for more."""
@@ -49,8 +50,8 @@ class Body(httpx.AsyncByteStream):
         """The next bytes, None at the end. Raises httpx.TransportError where it breaks off, or what `at_once` raised.
 
         What comes while this waits is given to `at_once` straight from the source, without a turn of the reader's
-        task: all that one read brought at once. It has always taken what it is given. True: the wait goes on; False: it
-        is over, and b"" is returned.
+        task: all that one read brought at once, unless that is very much. It has always taken what it is given. True:
+        the wait goes on; False: it is over, and b"" is returned.
         """
         if not self._pieces and not self._is_over and await self._told(at_once):
             return b""
@@ -74,10 +75,12 @@ class Body(httpx.AsyncByteStream):
     def _take(self) -> bytes:
         data = b"".join(self._pieces)
         self._pieces.clear()
-        self._size = 0
-        if self._source is not None:
+        self._size = max(len(data) - _READ_AHEAD, 0)
+        if self._size:
+            self._pieces.append(data[_READ_AHEAD:])
+        elif self._source is not None:
             self._source.resume_reading()
-        return data
+        return data[:_READ_AHEAD]
 
     def _failure(self) -> Exception:
         """The error, once: kept here, its traceback would refer to us. Whoever reads on fails again."""
@@ -102,7 +105,7 @@ class Body(httpx.AsyncByteStream):
 
     def feed(self, data: bytes) -> None:
         """Some more of it, at least one byte."""
-        if self._at_once is None:
+        if self._at_once is None or len(data) > _READ_AHEAD:
             self._keep(data)
             return
         try:
@@ -135,9 +138,9 @@ class Body(httpx.AsyncByteStream):
             return
         self._pieces.append(data)
         self._size += len(data)
-        if self._waiter is not None:
-            self._wake()
-        elif self._size >= _READ_AHEAD and self._source is not None:
+        self._at_once = None
+        self._wake()
+        if self._size >= _READ_AHEAD and self._source is not None:  # a reader that was woken has not read yet
             self._source.pause_reading()
 
     def _wake(self, *, by_at_once: bool = False) -> None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 import anyio
 import httpx
@@ -32,6 +32,7 @@ _MAX_URLS: Final = 1024
 """Addresses of calls that are remembered, taken apart: a few for each upstream."""
 
 
+@runtime_checkable
 class Stream(Protocol):
     """A body that can hand over what comes in the moment it comes."""
 
@@ -69,17 +70,15 @@ class Answer:
 
         Where the stream can, what comes while this waits is given to `at_once`, without a turn of the task; once that
         says False, b"" is returned. What it raises is raised here, and never taken for a failure of the connection,
-        which such a stream tells by an error of httpx.
+        which streams tell by an error of httpx.
         """
         try:
-            if isinstance(self.stream, AsyncIterator):
-                return await anext(self.stream)
-            return await self.stream.next(at_once)
+            if isinstance(self.stream, Stream):
+                return await self.stream.next(at_once)
+            return await anext(self.stream)
         except StopAsyncIteration:
             return None
-        except failures.CALL_ERRORS as error:
-            if isinstance(self.stream, Stream) and not isinstance(error, httpx.HTTPError):
-                raise
+        except httpx.HTTPError as error:
             raise failures.in_body() from error
 
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 
 from gateway.dialects import DIALECTS
@@ -110,7 +111,7 @@ async def test_the_upstream_is_read_only_after_the_client_took_what_came() -> No
     assert log == ["read", "write", "write", "read", "write", "read", "write", "write"]
 
 
-@pytest.mark.parametrize("parts", [[HELLO], [HELLO, b"data: {odd\n\n"], [HELLO, OSError("reset")], []])
+@pytest.mark.parametrize("parts", [[HELLO], [HELLO, b"data: {odd\n\n"], [HELLO, httpx.ReadError("reset")], []])
 async def test_a_failure_before_any_content_is_raised_and_nothing_is_sent(parts: list[bytes | Exception]) -> None:
     """So that another target may be tried."""
     client = Client()
@@ -119,7 +120,7 @@ async def test_a_failure_before_any_content_is_raised_and_nothing_is_sent(parts:
     assert client.messages == []
 
 
-@pytest.mark.parametrize("broken", [OSError("reset"), b"data: {odd\n\n", b""], ids=["reset", "odd", "cut"])
+@pytest.mark.parametrize("broken", [httpx.ReadError("reset"), b"data: {odd\n\n", b""], ids=["reset", "odd", "cut"])
 async def test_a_failure_after_content_is_told_and_the_response_completed(broken: bytes | Exception) -> None:
     """Never a clean end: the error is the last frame, and no terminator follows it."""
     client = await carried(TEXT, broken)
@@ -131,7 +132,7 @@ async def test_a_failure_after_content_is_told_and_the_response_completed(broken
 
 async def test_raw_text_that_breaks_is_cut() -> None:
     """There is no word for it, so the last chunk never comes."""
-    client = await carried(b"Hello", OSError("reset"), dialect="truss")
+    client = await carried(b"Hello", httpx.ReadError("reset"), dialect="truss")
     assert b"".join(client.body) == b"Hello"
     assert client.is_cut
     assert not client.is_complete
@@ -139,7 +140,7 @@ async def test_raw_text_that_breaks_is_cut() -> None:
 
 async def test_a_server_without_our_extension_is_cut_by_an_exception() -> None:
     with pytest.raises(Aborted):
-        await carried(b"Hello", OSError("reset"), dialect="truss", client=Client(extensions={}))
+        await carried(b"Hello", httpx.ReadError("reset"), dialect="truss", client=Client(extensions={}))
 
 
 async def test_the_end_of_a_finished_body_is_waited_for_only_shortly() -> None:
@@ -202,7 +203,7 @@ async def test_old_clients_get_the_body_whole_or_not_at_all() -> None:
 
     cut = Client(http_version="1.0")
     with pytest.raises(Truncated):  # nothing was sent yet, so the error becomes the response
-        await carried(b"Hello", OSError("x"), client=cut, dialect="truss")
+        await carried(b"Hello", httpx.ReadError("x"), client=cut, dialect="truss")
     assert (cut.messages, cut.is_cut) == ([], False)
 
 

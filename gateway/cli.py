@@ -5,11 +5,9 @@ Exit codes: 0 fine · 1 the configuration is wrong · 2 the command line is wron
 
 from __future__ import annotations
 
-import logging
 import os
-import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,17 +16,18 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from gateway import app, server
+from gateway import app, server, serving
 from gateway import explain as ex
-from gateway.config import Config, ConfigError, is_loopback, load, schema, summary, warnings
+from gateway.config import Config, ConfigError, is_loopback, load, schema, spelled, summary, warnings
 from gateway.config import Server as ServerSettings
 from gateway.dialects import DIALECTS, owner_of
 from gateway.errors import BadRequest, ClientError, NoRoute
 from gateway.picture import picture
-from gateway.reload import Reloader
+from gateway.reload import RoutesFile
 from gateway.simulator import script as sc
 from gateway.simulator.app import ENDINGS, SimulatorApp
 from gateway.simulator.sayings import SAYS
+from gateway.telemetry.stderr import log_to_stderr
 from gateway.translation import page
 
 _CONFIG_WRONG = 1
@@ -48,6 +47,9 @@ _SCRIPTS = "\n\n".join(
         ("Faults, as fault=NAME or fault=NAME@N", sc.FAULTS),
     )
 )
+_OWN_TO_EACH = (
+    "each has breakers, balance, retry budgets and health checks of its own; max_in_flight and queues are shared out"
+)
 console = Console()
 stderr = Console(stderr=True)
 
@@ -62,49 +64,39 @@ def main() -> None:
 @_config_option
 @click.option("--host", help="Address to listen on, instead of the file's.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on, instead of the file's.")
+@click.option("--workers", type=click.IntRange(1, 256), help="Processes that serve, instead of the file's number.")
 @click.option("--watch", "watches", is_flag=True, help="Reload the routes file when it changes, as on SIGHUP.")
 @click.option("--open", "is_open", is_flag=True, help="Listen beyond loopback although no client keys are configured.")
-def serve(path: Path, host: str | None, port: int | None, watches: bool, is_open: bool) -> None:
+def serve(path: Path, host: str | None, port: int | None, workers: int | None, watches: bool, is_open: bool) -> None:
     """Start the gateway. SIGTERM drains and ends it, SIGHUP reloads the routes file."""
-    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
-    config = _with(_loaded(path), given)
-    settings = config.server
-    if not is_loopback(settings.host) and not is_open:
+    options = {"host": host, "port": port, "workers": workers}
+    given = {name: value for name, value in options.items() if value is not None}
+
+    def read() -> Config:
+        return _with(load(path, os.environ), given, path)
+
+    config = _loaded(read)
+    if not is_loopback(config.server.host) and not is_open:
         raise click.UsageError(
-            f"{settings.host} is reachable by others and no client keys are configured, so anybody could spend your "
-            "upstream credit. Listen on 127.0.0.1, or say --open if something in front checks who calls."
+            f"{config.server.host} is reachable by others and no client keys are configured, so anybody could spend "
+            "your upstream credit. Listen on 127.0.0.1, or say --open if something in front checks who calls."
         )
-    _log_to_stderr()
-    gateway = app.build(config)
-    running = server.Server(
-        gateway,
-        settings,
-        app.refuse,
-        on_drain=gateway.drain,
-        on_ready=lambda: _welcome(config, settings),
-        on_deadline=gateway.end,
-    )
-
-    async def take(config: Config) -> None:
-        await gateway.take(config)
-        running.take(config.server)
-
-    reloader = Reloader(path, lambda: _with(load(path, os.environ), given), config, take)
-    gateway.beside += [reloader.run, *([reloader.watch] if watches else [])]
-    signal.signal(signal.SIGHUP, lambda *_: reloader.ask())
-    server.run(running)
+    serving.serve(RoutesFile(path, read, config), lambda port: _welcome(config, port), watches=watches)
 
 
-def _with(config: Config, given: Mapping[str, object]) -> Config:
-    """The configuration, with what the command line says of the server instead."""
-    return config.model_copy(update={"server": config.server.model_copy(update=given)})
+def _with(config: Config, given: Mapping[str, object], path: Path) -> Config:
+    """The configuration, with what the command line says of the server instead. Raises ConfigError."""
+    config = config.model_copy(update={"server": config.server.model_copy(update=given)})
+    if wrong := [f"{path}: {spelled(place)}: {why}" for place, why in config.unshared()]:
+        raise ConfigError(wrong)
+    return config
 
 
 @main.command()
 @_config_option
 def check(path: Path) -> None:
     """Validate the routes file and print what it says."""
-    config = _loaded(path)
+    config = _loaded(lambda: load(path, os.environ))
     table = Table("route", "targets, in order", "fallback", box=None, pad_edge=False)
     for route in summary(config)["routes"]:
         targets = [_told(target) for target in route["targets"]]
@@ -143,7 +135,7 @@ def explain(
 
     No server is asked. What is told is how a gateway sees it that has just started.
     """
-    config, dialect, sent = _loaded(path), DIALECTS[spoken], dict(map(_header, headers))
+    config, dialect, sent = _loaded(lambda: load(path, os.environ)), DIALECTS[spoken], dict(map(_header, headers))
     try:
         call = ex.call(config, dialect, model, body.read() if body else None, sent, is_strict=is_strict)
         explanation = ex.explain(config, dialect, call, sent)
@@ -188,7 +180,7 @@ def simulate(host: str, port: int, script: str) -> None:
     except BadRequest as error:
         raise click.BadParameter(error.message, param_hint="--script") from error
     settings = ServerSettings(host=host, port=port)
-    _log_to_stderr()
+    log_to_stderr()
     paths = f"paths that end in {', '.join(ENDINGS)}, and as a predict endpoint on all others"
     console.print(f"simulating on http://{host}:{port}: {paths}", soft_wrap=True)
     server.run(server.Server(SimulatorApp(base), settings, app.refuse))
@@ -256,10 +248,10 @@ def bench(
     sys.exit(command.run(planned, file, is_pinned=is_pinned, running=running))
 
 
-def _loaded(path: Path) -> Config:
+def _loaded(read: Callable[[], Config]) -> Config:
     """The configuration, or every problem of it on stderr and exit code 1."""
     try:
-        return load(path, os.environ)
+        return read()
     except ConfigError as error:
         for message in str(error).splitlines():
             stderr.print(message, style="red", markup=False, highlight=False, soft_wrap=True)
@@ -280,19 +272,16 @@ def _told(target: dict[str, object]) -> str:
     return f"{target['upstream']}{model}{weight}"
 
 
-def _log_to_stderr() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-
-
-def _welcome(config: Config, settings: ServerSettings) -> None:
+def _welcome(config: Config, port: int) -> None:
     """Routes, the address, and a call to try for each kind of client."""
-    base = f"http://{settings.host}:{settings.port}"
+    base = f"http://{config.server.host}:{port}"
     exact = [name for name in config.routes if "*" not in name]
     model = "demo" if "demo" in exact else (exact or ["MODEL"])[0]
     console.print(
         f"[bold]triglot[/bold] listens on {base}, routes: {', '.join(config.routes)}", highlight=False, soft_wrap=True
     )
+    if config.server.workers > 1:
+        console.print(f"{config.server.workers} workers: {_OWN_TO_EACH}", highlight=False, soft_wrap=True)
     for sample in (dialect.sample for dialect in DIALECTS.values() if dialect.sample is not None):
         body = orjson.dumps(sample.body).decode().replace("{model}", model)
         call = f"curl -N {base}{sample.path.replace('{model}', model)} -d '{body}'"

@@ -15,13 +15,64 @@ logger: Final = logging.getLogger("triglot")
 LOOK_EVERY_S: Final = 1.0
 """How often a watched file is looked at. Looking costs a system call, works on every file system, and sees the links
 that Kubernetes swaps, none of which is true of the kernel's notifications."""
-BOUND: Final = ("host", "port")
+BOUND: Final = ("host", "port", "workers")
 """Settings of the server that hold as long as it listens."""
 MAX_NAMED: Final = 10
 """Changes that one line of the log names."""
 
 Mark = tuple[int, ...] | None
 """Tells one state of a file from another; None: it isn't there."""
+
+
+class RoutesFile:
+    """A routes file and the configuration that it led to. The log has what becomes of it."""
+
+    def __init__(self, path: Path, load: Callable[[], Config], in_force: Config) -> None:
+        """`load` raises ConfigError."""
+        self.path = path
+        self.in_force = in_force
+        self._load = load
+        self._mark = self._seen = mark(path)
+
+    def read(self) -> Config | None:
+        """Another configuration to put in force; None where there is none, or something is wrong with it."""
+        try:
+            read = self._load()
+        except ConfigError as error:
+            for message in error.messages:
+                logger.error("%s", message)
+            found = _counted(error.messages, "problem")
+            logger.error("%s was not reloaded: %s; what was in force stays", self.path, found)
+            return None
+        config = self._with_what_is_bound(read)
+        if differences(self.in_force, config):
+            return config
+        logger.info("reloaded %s: nothing has changed", self.path)
+        return None
+
+    def took(self, config: Config) -> None:
+        """It is in force now."""
+        changes = differences(self.in_force, config)
+        self.in_force = config
+        routes, upstreams = _counted(config.routes, "route"), _counted(config.upstreams, "upstream")
+        logger.info("reloaded %s: %s, %s (%s)", self.path, routes, upstreams, _listed(changes))
+
+    def is_to_be_read(self, found: Mark) -> bool:
+        """Whether it has changed and then stayed the same since the last look, which found this: nobody writes it."""
+        is_new = found == self._seen and found != self._mark
+        self._seen = found
+        if is_new:
+            self._mark = found
+            if found is None:
+                logger.warning("%s is gone; what it said stays in force", self.path)
+        return is_new and found is not None
+
+    def _with_what_is_bound(self, config: Config) -> Config:
+        bound = {name: getattr(self.in_force.server, name) for name in BOUND}
+        for name, value in bound.items():
+            if (wanted := getattr(config.server, name)) != value:
+                logger.warning("server.%s: %s takes effect after a restart; until then it is %s", name, wanted, value)
+        return config.model_copy(update={"server": config.server.model_copy(update=bound)})
 
 
 class Reloader:
@@ -31,15 +82,10 @@ class Reloader:
     process was started with.
     """
 
-    def __init__(
-        self, path: Path, load: Callable[[], Config], in_force: Config, take: Callable[[Config], Awaitable[None]]
-    ) -> None:
-        """`load` raises ConfigError. `take` puts a configuration in force."""
-        self._path = path
-        self._load = load
-        self._in_force = in_force
+    def __init__(self, file: RoutesFile, take: Callable[[Config], Awaitable[None]]) -> None:
+        """`take` puts a configuration in force."""
+        self._file = file
         self._take = take
-        self._mark = mark(path)
         self._wanted = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -56,50 +102,17 @@ class Reloader:
         while True:
             await self._wanted.wait()
             self._wanted.clear()
-            await self._reload()
+            config = await asyncio.to_thread(self._file.read)
+            if config is not None:
+                await self._take(config)
+                self._file.took(config)
 
     async def watch(self) -> None:
-        """Asks whenever the file has changed and then stayed the same until the next look: nobody is writing it."""
-        seen = self._mark
+        """Asks whenever the file has changed."""
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
-            found = await asyncio.to_thread(mark, self._path)
-            if found == seen and found != self._mark:
-                self._mark = found
-                self._changed()
-            seen = found
-
-    def _changed(self) -> None:
-        if self._mark is None:
-            logger.warning("%s is gone; what it said stays in force", self._path)
-        else:
-            self.ask()
-
-    async def _reload(self) -> None:
-        try:
-            read = await asyncio.to_thread(self._load)
-        except ConfigError as error:
-            for message in error.messages:
-                logger.error("%s", message)
-            found = _counted(error.messages, "problem")
-            logger.error("%s was not reloaded: %s; what was in force stays", self._path, found)
-            return
-        config = self._with_what_is_bound(read)
-        changes = differences(self._in_force, config)
-        if not changes:
-            logger.info("reloaded %s: nothing has changed", self._path)
-            return
-        await self._take(config)
-        self._in_force = config
-        routes, upstreams = _counted(config.routes, "route"), _counted(config.upstreams, "upstream")
-        logger.info("reloaded %s: %s, %s (%s)", self._path, routes, upstreams, _listed(changes))
-
-    def _with_what_is_bound(self, config: Config) -> Config:
-        bound = {name: getattr(self._in_force.server, name) for name in BOUND}
-        for name, value in bound.items():
-            if (wanted := getattr(config.server, name)) != value:
-                logger.warning("server.%s: %s takes effect after a restart; until then it is %s", name, wanted, value)
-        return config.model_copy(update={"server": config.server.model_copy(update=bound)})
+            if self._file.is_to_be_read(await asyncio.to_thread(mark, self._file.path)):
+                self.ask()
 
 
 def mark(path: Path) -> Mark:

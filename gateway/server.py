@@ -106,10 +106,15 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Drain at the first signal, hurry at the second. uvicorn would raise them anew at the end."""
         if self.should_exit:
-            self.force_exit, self.forced_by = True, sig
-            if self.loop is not None:
-                self.loop.call_soon_threadsafe(self.draining.news.set)
+            self.forced_by = sig
+            self.hurry()
         self.should_exit = True
+
+    def hurry(self) -> None:
+        """The time to drain is over. From any thread, from a signal handler."""
+        self.force_exit = True
+        if self.loop is not None:
+            self.loop.call_soon_threadsafe(self.draining.news.set)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the application, then listen."""
@@ -185,10 +190,13 @@ class Server(uvicorn.Server):
             thread.join()
 
 
-def run(server: Server) -> None:
-    """Serve until SIGINT or SIGTERM, then drain. Exits with status 3 if it can't start, else as `Server` says."""
+def run(server: Server, sockets: list[socket.socket] | None = None) -> None:
+    """Serve until SIGINT or SIGTERM, then drain. Exits with status 3 if it can't start, else as `Server` says.
+
+    `sockets`: bound ones to listen on, instead of the address of the settings.
+    """
     _steady()
-    server.run()
+    server.run(sockets)
     if server.forced_by is not None:
         sys.exit(128 + server.forced_by)
 

@@ -102,6 +102,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     ),
     "reload": ("config",),
     "bench": ("dialects", "errors", "neutral", "wire"),
+    "workers": ("config", "reload", "server"),
+    "serving": ("app", "config", "reload", "server", "telemetry", "workers"),
     "translation": ("dialects",),
     "cli": (
         "app",
@@ -113,7 +115,9 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "picture",
         "reload",
         "server",
+        "serving",
         "simulator",
+        "telemetry",
         "translation",
     ),
     "__main__": ("cli",),

@@ -114,6 +114,14 @@ def test_serve_on_a_taken_port_says_so_without_a_welcome(tmp_path: Path) -> None
     assert "listens" not in ended.stdout
 
 
+def test_serve_refuses_more_workers_than_a_limit_can_be_shared_among(tmp_path: Path) -> None:
+    path = routes_file(tmp_path, GOOD.replace("key: sk-canary", "max_in_flight: 3"))
+    assert run("check", "-c", path).exit_code == 0
+    result = run("serve", "-c", path, "--workers", "4")
+    assert result.exit_code == 1
+    assert f"{path}: upstreams.far.max_in_flight: each of 4 workers needs one of them at least" in result.stderr
+
+
 # --- explain ---
 
 MIXED = """

@@ -17,7 +17,7 @@ import pytest
 
 from gateway import app, reload
 from gateway.config import Config, load, parse
-from gateway.reload import Reloader, mark
+from gateway.reload import Reloader, RoutesFile, mark
 
 ROUTES = """
 server: {{port: 0, drain: {drain}}}
@@ -48,7 +48,7 @@ class Gateway:
 
     def reloader(self) -> Reloader:
         read = partial(load, self.path, {})
-        return Reloader(self.path, read, read(), self.take)
+        return Reloader(RoutesFile(self.path, read, read()), self.take)
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ async def test_asked_often_meanwhile_it_reads_once_more(gateway: Gateway) -> Non
         may_end.wait(PATIENCE_S)
         return load(gateway.path, {})
 
-    made = Reloader(gateway.path, slowly, load(gateway.path, {}), gateway.take)
+    made = Reloader(RoutesFile(gateway.path, slowly, load(gateway.path, {})), gateway.take)
     running = asyncio.ensure_future(made.run())
     made.ask()
     await until(lambda: len(reads) == 1)

@@ -972,7 +972,7 @@ def serve_until_killed() -> None:
 def test_a_process_that_serves_is_set_up_for_short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """A thread that reads a large body lets the event loop on ten times as soon as Python's own 5 ms."""
     before = sys.getswitchinterval(), gc.get_threshold()
-    monkeypatch.setattr(server.Server, "run", lambda self: None)
+    monkeypatch.setattr(server.Server, "run", lambda self, sockets: None)
     try:
         server.run(Server(App(), LIMITS, refuse))
         assert sys.getswitchinterval() == pytest.approx(server.SWITCH_S)

@@ -9,7 +9,7 @@ from gateway.config.hedge import P95, Hedge
 from gateway.config.models import Config, load, parse
 from gateway.config.route import Retries, Route, SlowClient, Target, Timeouts, WeightedTarget
 from gateway.config.server import Server
-from gateway.config.settings_file import ConfigError
+from gateway.config.settings_file import ConfigError, spelled
 from gateway.config.told import schema, summary, warnings
 from gateway.config.upstream import Upstream
 
@@ -35,6 +35,7 @@ __all__ = [
     "load",
     "parse",
     "schema",
+    "spelled",
     "summary",
     "warnings",
 ]

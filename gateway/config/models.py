@@ -6,8 +6,8 @@ and path, and never the value of a key or of an environment variable. Nothing is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from pathlib import Path as File
 from typing import Annotated, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
@@ -17,11 +17,11 @@ from gateway.config.complaints import flaw_at, problems
 from gateway.config.route import Route
 from gateway.config.section import Name, Section, filled
 from gateway.config.server import Server
-from gateway.config.settings_file import ConfigError, Problem, Settings
+from gateway.config.settings_file import ConfigError, Path, Problem, Settings
 from gateway.config.upstream import Upstream
 
 
-def load(path: Path, environ: Mapping[str, str]) -> Config:
+def load(path: File, environ: Mapping[str, str]) -> Config:
     """The configuration in a file. Raises `ConfigError` with every problem found."""
     try:
         with path.open("rb") as file:
@@ -95,6 +95,25 @@ class Config(Section):
                 where = ("routes", name, "retries", "same_target")
                 raise flaw_at(where, "its upstreams have a retry_budget of 0, so no target is ever tried again")
         return self
+
+    @model_validator(mode="after")
+    def _workers_have_their_share(self) -> Self:
+        for path, why in self.unshared():
+            raise flaw_at(path, why)
+        return self
+
+    def unshared(self) -> Iterator[tuple[Path, str]]:
+        """What can't be shared out among as many workers, and why."""
+        workers = self.server.workers
+        for name, upstream in self.upstreams.items():
+            if upstream.max_in_flight is not None and upstream.max_in_flight < workers:
+                why = f"each of {workers} workers needs one of them at least: raise it, or set server.workers lower"
+                yield ("upstreams", name, "max_in_flight"), why
+
+    def shared(self, number: int) -> Self:
+        """The configuration as one of `server.workers` has it, `number` from 1."""
+        upstreams = {name: each.shared(number, self.server.workers) for name, each in self.upstreams.items()}
+        return self.model_copy(update={"upstreams": upstreams})
 
     @model_validator(mode="after")
     def _turns_come_in_time(self) -> Self:

@@ -19,6 +19,11 @@ class Server(Section):
     port: Annotated[int, Field(ge=0, le=65535)] = default(
         8080, "Port to listen on; 0 takes any free one. 8080 needs no root, and leaves 8000 to vLLM."
     )
+    workers: Annotated[int, Field(ge=1, le=256)] = default(
+        1,
+        "Processes that serve the address, best one for each core. Each knows its own requests only: breakers, "
+        "balance, retry budgets and health checks are each worker's own; max_in_flight and its queue are shared out.",
+    )
     max_body: Bytes = default(
         "32MiB", "Largest request body. Anthropic takes 32 MB; a long context with a few images fits."
     )

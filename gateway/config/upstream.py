@@ -84,8 +84,9 @@ class Upstream(Section):
     )
     max_in_flight: Annotated[int, Field(ge=1, le=1_000_000)] | None = default(
         None,
-        "Most calls at a time, from this process; an answer counts until its last byte. Further ones go to another "
-        "target of the route that has room, or wait in the queue, by turns of the clients' keys. None: any number.",
+        "Most calls at a time, from all workers together, each with its share; an answer counts until its last byte. "
+        "Further ones go to another target of the route that has room, or wait in the queue, by turns of the clients' "
+        "keys. None: any number.",
     )
     queue: Queue = Field(default_factory=Queue, description="Who may wait for one of max_in_flight.")
     retry_budget: Annotated[float, Field(ge=0, le=1)] = default(
@@ -106,6 +107,17 @@ class Upstream(Section):
     health_check: HealthCheck | None = default(
         None, "Requests of our own that say whether this upstream can be used. None: only clients' requests say so."
     )
+
+    def shared(self, number: int, workers: int) -> Self:
+        """As one of several workers has it, `number` from 1: each knows its own calls only, so a limit is shared out.
+
+        Calls at a time come out exactly; queues may be up to a place for each worker longer.
+        """
+        if self.max_in_flight is None:
+            return self
+        each, rest = divmod(self.max_in_flight, workers)
+        queue = self.queue.model_copy(update={"size": -(-self.queue.size // workers)})
+        return self.model_copy(update={"max_in_flight": each + (number <= rest), "queue": queue})
 
     def is_same_server(self, other: Upstream | None) -> bool:
         """Whether what is known of the other one is true of this one: as busy, as fast, as willing."""

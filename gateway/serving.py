@@ -1,0 +1,87 @@
+"""What `triglot serve` runs: the gateway in this process, or in several at one address."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from functools import partial
+
+from gateway import app, server
+from gateway.config import Config
+from gateway.reload import Reloader, RoutesFile
+from gateway.telemetry.stderr import log_to_stderr
+from gateway.workers.listening import listeners
+from gateway.workers.supervisor import CANT_START, Supervisor
+from gateway.workers.worker import Worker
+
+logger = logging.getLogger("triglot")
+
+OnReady = Callable[[int], None]
+"""(port): the gateway listens. Called once, in the process that was started."""
+
+
+def serve(file: RoutesFile, on_ready: OnReady, *, watches: bool) -> None:
+    """Serves until SIGINT or SIGTERM. Reloads on SIGHUP and, if it `watches`, whenever the file has changed."""
+    log_to_stderr()
+    if file.in_force.server.workers == 1:
+        _alone(file, on_ready, watches=watches)
+    else:
+        sys.exit(_together(file, on_ready, watches=watches))
+
+
+def _alone(file: RoutesFile, on_ready: OnReady, *, watches: bool) -> None:
+    config = file.in_force
+    gateway = app.build(config)
+    running = server.Server(
+        gateway,
+        config.server,
+        app.refuse,
+        on_drain=gateway.drain,
+        on_ready=lambda: on_ready(running.port),
+        on_deadline=gateway.end,
+    )
+
+    async def take(config: Config) -> None:
+        await gateway.take(config)
+        running.take(config.server)
+
+    reloader = Reloader(file, take)
+    gateway.beside += [reloader.run, *([reloader.watch] if watches else [])]
+    signal.signal(signal.SIGHUP, lambda *_: reloader.ask())
+    server.run(running)
+
+
+def _together(file: RoutesFile, on_ready: OnReady, *, watches: bool) -> int:
+    settings = file.in_force.server
+    try:
+        sockets = listeners(settings.host, settings.port, settings.workers)
+    except OSError as error:
+        logger.error("%s", error)
+        return CANT_START
+    port = sockets[0][0].getsockname()[1]
+    return Supervisor(file, sockets, _be_worker, partial(on_ready, port), watches=watches).run()
+
+
+def _be_worker(number: int, config: Config, sockets: list[socket.socket], channel: socket.socket) -> None:
+    log_to_stderr(number)
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # what is said of a start is said once
+    gateway = app.build(config.shared(number))
+
+    async def take(config: Config) -> None:
+        await gateway.take(config.shared(number))
+        worker.take(config.server)
+
+    worker = Worker(
+        channel,
+        take,
+        gateway,
+        config.server,
+        app.refuse,
+        on_drain=gateway.drain,
+        on_deadline=gateway.end,
+    )
+    gateway.beside.append(worker.obey)
+    server.run(worker, sockets)

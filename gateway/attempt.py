@@ -233,7 +233,8 @@ class Attempt:
 
     def _written(self) -> tuple[Outbound, bytes]:
         outbound = self._render()
-        return outbound, orjson.dumps(outbound.body)
+        # A copy: what orjson makes holds 4 KiB, however short it is, and would do so as long as the answer takes.
+        return outbound, bytes(memoryview(orjson.dumps(outbound.body)))
 
     def _render(self) -> Outbound:
         return self._rendering.outbound()

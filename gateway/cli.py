@@ -1,6 +1,8 @@
 """The command line: reads arguments, then delegates.
 
 Exit codes: 0 fine · 1 the configuration is wrong · 2 the command line is wrong · 3 the server could not start.
+
+What only one command needs is imported there: a gateway that serves would hold several megabytes of it for ever.
 """
 
 from __future__ import annotations
@@ -13,22 +15,14 @@ from typing import Any, BinaryIO
 
 import click
 import orjson
-from rich.console import Console
-from rich.table import Table
 
-from gateway import app, server, serving
-from gateway import explain as ex
 from gateway.config import Config, ConfigError, is_loopback, load, schema, spelled, summary, warnings
 from gateway.config import Server as ServerSettings
 from gateway.dialects import DIALECTS, owner_of
 from gateway.errors import BadRequest, ClientError, NoRoute
-from gateway.picture import picture
-from gateway.reload import RoutesFile
 from gateway.simulator import script as sc
-from gateway.simulator.app import ENDINGS, SimulatorApp
 from gateway.simulator.sayings import SAYS
 from gateway.telemetry.stderr import log_to_stderr
-from gateway.translation import page
 
 _CONFIG_WRONG = 1
 _config_option = click.option(
@@ -50,8 +44,6 @@ _SCRIPTS = "\n\n".join(
 _OWN_TO_EACH = (
     "each has breakers, balance, retry budgets and health checks of its own; max_in_flight and queues are shared out"
 )
-console = Console()
-stderr = Console(stderr=True)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -81,7 +73,16 @@ def serve(path: Path, host: str | None, port: int | None, workers: int | None, w
             f"{config.server.host} is reachable by others and no client keys are configured, so anybody could spend "
             "your upstream credit. Listen on 127.0.0.1, or say --open if something in front checks who calls."
         )
+    _without_command_line_of_httpx()
+    from gateway import serving
+    from gateway.reload import RoutesFile
+
     serving.serve(RoutesFile(path, read, config), lambda port: _welcome(config, port), watches=watches)
+
+
+def _without_command_line_of_httpx() -> None:
+    """httpx loads a command line of its own, with rich and Pygments, wherever it finds them: 3.5 MB of each process."""
+    sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # how Python is told that there is none
 
 
 def _with(config: Config, given: Mapping[str, object], path: Path) -> Config:
@@ -96,15 +97,18 @@ def _with(config: Config, given: Mapping[str, object], path: Path) -> Config:
 @_config_option
 def check(path: Path) -> None:
     """Validate the routes file and print what it says."""
+    from rich.console import Console
+    from rich.table import Table
+
     config = _loaded(lambda: load(path, os.environ))
     table = Table("route", "targets, in order", "fallback", box=None, pad_edge=False)
     for route in summary(config)["routes"]:
         targets = [_told(target) for target in route["targets"]]
         table.add_row(_titled(route), "\n".join(targets), "\n".join(_told(target) for target in route["fallback"]))
-    console.print(table)
+    Console().print(table)
     for warning in warnings(config):
-        stderr.print(f"warning: {warning}", style="yellow", markup=False, highlight=False)
-    console.print(f"{path}: ok", style="green")
+        _say(f"warning: {warning}", err=True, fg="yellow")
+    _say(f"{path}: ok", fg="green")
 
 
 @main.command()
@@ -135,6 +139,8 @@ def explain(
 
     No server is asked. What is told is how a gateway sees it that has just started.
     """
+    from gateway import explain as ex
+
     config, dialect, sent = _loaded(lambda: load(path, os.environ)), DIALECTS[spoken], dict(map(_header, headers))
     try:
         call = ex.call(config, dialect, model, body.read() if body else None, sent, is_strict=is_strict)
@@ -145,7 +151,11 @@ def explain(
     if is_json:
         click.echo(orjson.dumps(ex.plain(explanation), option=orjson.OPT_INDENT_2))
     else:
-        console.print(picture(explanation), highlight=False)
+        from rich.console import Console
+
+        from gateway.picture import picture
+
+        Console().print(picture(explanation), highlight=False)
 
 
 def _header(text: str) -> tuple[str, str]:
@@ -164,6 +174,8 @@ def print_schema() -> None:
 @main.command()
 def translation() -> None:
     """Print what translation keeps, changes and loses, and the profiles of upstreams, in Markdown."""
+    from gateway.translation import page
+
     click.echo(page(), nl=False)
 
 
@@ -175,6 +187,9 @@ def translation() -> None:
 )
 def simulate(host: str, port: int, script: str) -> None:
     """Serve the simulator: an upstream in any dialect that needs no model and no key."""
+    from gateway import app, server
+    from gateway.simulator.app import ENDINGS, SimulatorApp
+
     try:
         base = sc.read(script)
     except BadRequest as error:
@@ -182,7 +197,7 @@ def simulate(host: str, port: int, script: str) -> None:
     settings = ServerSettings(host=host, port=port)
     log_to_stderr()
     paths = f"paths that end in {', '.join(ENDINGS)}, and as a predict endpoint on all others"
-    console.print(f"simulating on http://{host}:{port}: {paths}", soft_wrap=True)
+    _say(f"simulating on http://{host}:{port}: {paths}")
     server.run(server.Server(SimulatorApp(base), settings, app.refuse))
 
 
@@ -254,7 +269,7 @@ def _loaded(read: Callable[[], Config]) -> Config:
         return read()
     except ConfigError as error:
         for message in str(error).splitlines():
-            stderr.print(message, style="red", markup=False, highlight=False, soft_wrap=True)
+            _say(message, err=True, fg="red")
         sys.exit(_CONFIG_WRONG)
 
 
@@ -277,13 +292,17 @@ def _welcome(config: Config, port: int) -> None:
     base = f"http://{config.server.host}:{port}"
     exact = [name for name in config.routes if "*" not in name]
     model = "demo" if "demo" in exact else (exact or ["MODEL"])[0]
-    console.print(
-        f"[bold]triglot[/bold] listens on {base}, routes: {', '.join(config.routes)}", highlight=False, soft_wrap=True
-    )
+    _say(f"{click.style('triglot', bold=True)} listens on {base}, routes: {', '.join(config.routes)}")
     if config.server.workers > 1:
-        console.print(f"{config.server.workers} workers: {_OWN_TO_EACH}", highlight=False, soft_wrap=True)
+        _say(f"{config.server.workers} workers: {_OWN_TO_EACH}")
     for sample in (dialect.sample for dialect in DIALECTS.values() if dialect.sample is not None):
         body = orjson.dumps(sample.body).decode().replace("{model}", model)
         call = f"curl -N {base}{sample.path.replace('{model}', model)} -d '{body}'"
-        console.print(f"\n# {sample.client}", style="dim")
-        console.print(call, markup=False, highlight=False, soft_wrap=True)
+        _say(f"\n# {sample.client}", dim=True)
+        _say(call)
+
+
+def _say(text: str, *, err: bool = False, **style: Any) -> None:
+    """One line, in colours where somebody looks and wants them (https://no-color.org)."""
+    wants_none = False if os.environ.get("NO_COLOR") else None
+    click.echo(click.style(text, **style), err=err, color=wants_none)

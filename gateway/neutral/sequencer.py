@@ -104,7 +104,7 @@ class Sequencer:
         """
         if self._waiting or piece.key is None or piece.id or piece.name or self._calls.get(piece.key) is not live:
             return False
-        is_growing = live.is_started and not live.is_ended and bool(piece.fragment)
+        is_growing = live.is_started and bool(piece.fragment)
         return is_growing and self._held_back + len(piece.fragment) <= self._max_waiting
 
     def more(self, texts: Sequence[str]) -> list[Event]:

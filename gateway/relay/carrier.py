@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 from gateway.dialects.base import Decoder, Encoder, Fault, Guard
 from gateway.errors import GatewayError, InternalError, UpstreamError
 from gateway.neutral.events import End, Event, Failed
 from gateway.neutral.pieces import Piece
 from gateway.neutral.restoring import Sequence as Events
+from gateway.neutral.token_value import token_value
 from gateway.relay.splice import Splice
 
 Scrub = Callable[[GatewayError], GatewayError]
@@ -19,7 +20,8 @@ Scrub = Callable[[GatewayError], GatewayError]
 _ENDS: Final = (End, Failed)
 
 
-class Batch(NamedTuple):
+@token_value
+class Batch:
     """What one read meant. `is_told`: a failure among the events is told in `data`.
 
     `cut`: what the answer broke by behind these events, where another upstream may go on with it.
@@ -78,7 +80,8 @@ class Translation:
 
     def feed(self, chunk: bytes) -> Batch:
         if texts := self._decoder.more(chunk):
-            return self._taken(self._sequencer.more(texts))
+            events = self._sequencer.more(texts)
+            return self._spelled(events if self._splice is None else self._splice.take(events))
         return self.carry(self._decoder.feed(chunk))
 
     def eof(self, *, is_framed: bool) -> Batch:
@@ -92,9 +95,7 @@ class Translation:
 
     def carry(self, pieces: Sequence[Piece]) -> Batch:
         """Pieces from wherever they come: a stream, or a whole answer."""
-        return self._taken(self._sequencer.feed(pieces))
-
-    def _taken(self, events: list[Event]) -> Batch:
+        events = self._sequencer.feed(pieces)
         return self._spelled(events if self._splice is None else self._splice.take(events))
 
     def _spelled(self, events: list[Event]) -> Batch:

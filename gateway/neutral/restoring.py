@@ -79,12 +79,13 @@ class Restorer:
         return self._restored(self._sequence.feed(pieces))
 
     def more(self, texts: abc.Sequence[str]) -> list[Event]:
-        events = self._sequence.more(texts)
-        if len(events) == 1 and type(events[0]) is TextDelta:  # nearly every token; as `_restore` has it
-            return events
-        return self._restored(events)
+        return self._restored(self._sequence.more(texts))
 
     def _restored(self, events: list[Event]) -> list[Event]:
+        if len(events) == 1:  # nearly every token; as `_restore` has it
+            kind = type(events[0])
+            if kind is TextDelta or (kind is ArgsDelta and self._custom is None and not self._is_output):
+                return events
         return [restored for event in events for restored in self._restore(event)]
 
     def _restore(self, event: Event) -> Iterable[Event]:

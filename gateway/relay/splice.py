@@ -38,7 +38,7 @@ MAX_TEXT: Final = 1024 * 1024
 """Characters kept of one answer, which its continuation would have to read: far beyond what models write at once."""
 MAX_CUTS: Final = 1
 """How often one answer may go on elsewhere. An answer that breaks twice will hardly hold the third time."""
-_JOINED: Final = 256
+_JOINED: Final = 64
 """Texts kept apart at most: a short one alone takes ten times its room."""
 
 

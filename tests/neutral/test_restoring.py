@@ -144,3 +144,31 @@ def test_more_texts_are_restored_as_pieces_are(kind: BlockKind, *, hides: bool) 
         told = quick.more(texts)
         assert told == slow.feed([ContentPiece(kind, text) for text in texts])
         assert len(told) == (0 if hides and kind is BlockKind.REASONING else len(texts))
+
+
+@pytest.mark.parametrize(
+    "restoration",
+    [
+        Restoration({"x": ClientTool("y")}),
+        Restoration({"x": ClientTool("y", kind="custom")}),
+        Restoration(output_tool="x"),
+        Restoration(output_tool="y", hides_reasoning=True),
+    ],
+)
+def test_pieces_one_by_one_are_restored_as_all_at_once(restoration: Restoration) -> None:
+    """What a single event is of is kept from one read to the next."""
+    pieces: list[Piece] = [
+        Start(),
+        ContentPiece(BlockKind.REASONING, "hm"),
+        ContentPiece(BlockKind.TEXT, "a"),
+        ContentPiece(BlockKind.TEXT, "b"),
+        ToolPiece(0, "id", "x", '{"input":'),
+        ToolPiece(0, fragment='"a'),
+        ToolPiece(0, fragment='b"}'),
+        ToolPiece(1, "id2", "z", '{"n":'),
+        ToolPiece(1, fragment="1}"),
+        Finish(Reason.TOOL_CALLS),
+        End(),
+    ]
+    single = restored(Sequencer("s"), restoration)
+    assert [event for piece in pieces for event in single.feed([piece])] == told(restoration, *pieces[1:-1])

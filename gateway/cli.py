@@ -223,7 +223,9 @@ def simulate(host: str, port: int, script: str) -> None:
 @click.option("--url", help="Measure the server that runs there, instead of a gateway of its own.")
 @click.option("--pid", type=click.IntRange(1), help="Of that server, for its CPU and memory.")
 @click.option("--model", default="bench", show_default=True, help="What that server is asked for.")
-@click.option("--upstream-port", type=click.IntRange(1, 65535), help="Where that server's upstream has to listen.")
+@click.option(
+    "--upstream-port", type=click.IntRange(1, 65535), help="Where its upstream listens; started, if none does."
+)
 def bench(
     pairs: str,
     streams: str | None,

@@ -71,7 +71,9 @@ def run(plan: Plan, json: str, *, is_pinned: bool, running: Running | None = Non
     if json not in ("", "-"):
         Path(json).write_bytes(told)
     for where, what, count in results.faults:
-        stderr.print(f"not whole: {where}: {count} x {what}", style="red", markup=False, highlight=False)
+        stderr.print(
+            f"not whole: {where}: {count} x {what}", style="red", markup=False, highlight=False, soft_wrap=True
+        )
     return NOT_WHOLE if results.faults else 0
 
 

@@ -48,7 +48,8 @@ class Results:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A server that runs already, measured instead of gateways of ours; its upstream is ours, on a known port.
+    """A server that runs already, measured instead of gateways of ours; our upstream is to listen on a known port, or
+    does so already.
 
     Without `pid` nothing is known of its CPU and memory.
     """
@@ -191,7 +192,7 @@ class Bench:
         return level(_ttfts(seen), [each.gaps_s for each in seen], plan.tokens, plan.pace_s, cost)
 
     def _clocks(self, way: _Way) -> _Clocks:
-        gateway, upstream = (self._read(pid) for pid in (way.pid, self._upstream.pid))
+        gateway, upstream = (self._read(pid) for pid in (way.pid, self._upstream.pid if self._upstream else None))
         return _Clocks(
             wall_s=time.perf_counter(),
             gateway_s=gateway and gateway.cpu_s,

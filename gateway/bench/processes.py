@@ -86,8 +86,11 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def upstream(pace_s: float, port: int = 0) -> Iterator[tuple[Child, int]]:
-    """The paced upstream, and its port."""
+def upstream(pace_s: float, port: int = 0) -> Iterator[tuple[Child | None, int]]:
+    """The paced upstream, and its port. On a port where one listens already, that one, which is no child of ours."""
+    if port and is_taken(port):
+        yield None, port
+        return
     with _child("upstream", "gateway.bench.upstream", str(port), f"{pace_s * 1000:g}") as child:
         yield child, int(_first_line(child))
 
@@ -127,6 +130,12 @@ def routes(upstream_port: int) -> bytes:
 def options(dialect: Dialect) -> dict[str, Any]:
     """What is set for an upstream of the benchmark, for the least words on the wire."""
     return dict(dialect.sample.options) if dialect.sample is not None else {}
+
+
+def is_taken(port: int) -> bool:
+    """Whether somebody listens there."""
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0
 
 
 def free_port() -> int:

@@ -142,6 +142,14 @@ def test_a_server_that_runs_already_is_measured_in_place_of_a_gateway() -> None:
         assert pair["one_at_a_time"]["cpu_ms_streamed"] > 0
 
 
+def test_an_upstream_that_listens_already_is_used_and_left_alone() -> None:
+    with processes.upstream(0.02) as (child, port), processes.upstream(0.02, port) as (other, same):
+        assert (other, same) == (None, port)
+        assert child is not None
+    with processes.upstream(0.02, processes.free_port()) as (started, _):
+        assert started is not None
+
+
 def test_answers_that_are_not_whole_are_told_and_are_exit_code_1() -> None:
     upstream_port, port = processes.free_port(), processes.free_port()
     with processes.gateway(processes.routes(upstream_port), port):
@@ -225,6 +233,7 @@ def test_a_process_that_dies_meanwhile_is_named_and_there_are_no_figures() -> No
 
 def test_the_upstream_ends_with_whoever_began_it() -> None:
     with processes.upstream(0.02) as (child, _):
+        assert child is not None
         assert child.process.stdin is not None
         child.check()
         child.process.stdin.close()

@@ -85,7 +85,9 @@ def _console() -> Console:
 @contextmanager
 def _interruptible() -> Iterator[None]:
     """Other ways to be told to end are as a Ctrl-C: the processes must end too."""
-    before = {number: signal.signal(number, _as_interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {
+        number: signal.signal(number, _as_interrupt) for number in processes.ENDING if number is not signal.SIGINT
+    }
     try:
         yield
     finally:

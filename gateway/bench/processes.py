@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -24,6 +25,8 @@ _END_S: Final = 5.0
 _TOLD: Final = 1500
 """Characters of a log that are shown when its process has failed."""
 _SPARE_FILES: Final = 200
+ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What a benchmark is ended by."""
 
 
 class CannotMeasure(Exception):
@@ -60,19 +63,36 @@ class Child:
 def _child(name: str, *arguments: str, cores: Collection[int] = ()) -> Iterator[Child]:
     """A module of ours, run until the end of the block. In a session of its own: a Ctrl-C is ours to pass on."""
     with tempfile.NamedTemporaryFile(prefix=f"triglot-bench-{name}-") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            start_new_session=True,
-        )
+        process = None
         try:
+            with _uninterrupted():
+                process = subprocess.Popen(
+                    [sys.executable, "-m", *arguments],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    start_new_session=True,
+                )
             if cores:
                 os.sched_setaffinity(process.pid, cores)
             yield Child(name, process, log)
         finally:
-            _end(process)
+            if process is not None:
+                _end(process)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Signals that end us come a moment later: a process whose beginning is interrupted would be nobody's."""
+    came: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for each in came:
+            signal.raise_signal(each)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

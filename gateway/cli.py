@@ -211,8 +211,9 @@ def simulate(host: str, port: int, script: str) -> None:
     "--pace", type=click.FloatRange(1, 10_000), default=20, show_default=True, help="Milliseconds from token to token."
 )
 @click.option("--rounds", type=click.IntRange(1, 100), default=1, show_default=True, help="The median is told.")
+@click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Of the gateway.")
 @click.option("--quick", is_flag=True, help="50 streams of 50 tokens, in under a minute. Figures are coarse.")
-@click.option("--pin", "is_pinned", is_flag=True, help="The gateway on a core of its own (Linux).")
+@click.option("--pin", "is_pinned", is_flag=True, help="The gateway on cores of its own (Linux).")
 @click.option(
     "--json",
     "file",
@@ -232,6 +233,7 @@ def bench(
     tokens: int | None,
     pace: float,
     rounds: int,
+    workers: int,
     quick: bool,
     is_pinned: bool,
     file: str,
@@ -258,6 +260,7 @@ def bench(
             tokens=tokens or (50 if quick else 100),
             pace_s=pace / 1000,
             rounds=rounds,
+            workers=workers,
             probes=50 if quick else 200,
         )
     except ValueError as error:

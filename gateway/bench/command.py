@@ -104,9 +104,9 @@ def _measured(plan: Plan, stderr: Console, is_pinned: bool, running: Running | N
     mine: frozenset[int] = frozenset()
     facts = _facts()
     if is_pinned:
-        mine, others = processes.split_cores()
+        mine, others = processes.split_cores(plan.workers)
         os.sched_setaffinity(0, others)
-        facts["pinned"] = f"gateway on core {min(mine)}, all else on {','.join(map(str, sorted(others)))}"
+        facts["pinned"] = f"gateway on core {_listed(mine)}, all else on {_listed(others)}"
     if running is not None:
         facts["measured"] = f"{running.address.host}:{running.address.port}{running.address.base}"
         if running.pid is not None and reads is not None and reads(running.pid) is None:
@@ -116,6 +116,10 @@ def _measured(plan: Plan, stderr: Console, is_pinned: bool, running: Running | N
     with bar.shown:
         results = Bench(plan, reads, bar, mine, running).run()
     return results, Setting(facts, [note] if note else [])
+
+
+def _listed(cores: frozenset[int]) -> str:
+    return ",".join(map(str, sorted(cores)))
 
 
 def _facts() -> dict[str, Any]:

@@ -25,7 +25,8 @@ class Pair(NamedTuple):
 class Plan:
     """`streams`: how many at a time, ascending. `pace_s`: between two tokens of a stream.
 
-    `probes` requests of each kind are sent one at a time. All is measured `rounds` times, and medians are told.
+    `probes` requests of each kind are sent one at a time. All is measured `rounds` times, and medians are told. The
+    gateway has so many `workers`.
     """
 
     pairs: tuple[Pair, ...]
@@ -34,6 +35,7 @@ class Plan:
     pace_s: float = 0.02
     rounds: int = 1
     probes: int = 200
+    workers: int = 1
 
     @property
     def clients(self) -> tuple[str, ...]:

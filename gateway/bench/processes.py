@@ -116,12 +116,14 @@ def upstream(pace_s: float, port: int = 0) -> Iterator[tuple[Child | None, int]]
 
 
 @contextmanager
-def gateway(routes: bytes, port: int, cores: Collection[int] = ()) -> Iterator[Child]:
+def gateway(routes: bytes, port: int, cores: Collection[int] = (), workers: int = 1) -> Iterator[Child]:
     """`triglot serve` on a routes file, once it listens."""
     with tempfile.TemporaryDirectory(prefix="triglot-bench-") as folder:
         path = Path(folder) / "routes.yaml"
         path.write_bytes(routes)
-        with _child("gateway", "gateway", "serve", "-c", str(path), "--port", str(port), cores=cores) as child:
+        several = ("--workers", str(workers)) if workers > 1 else ()
+        command = ("gateway", "serve", "-c", str(path), "--port", str(port), *several)
+        with _child("gateway", *command, cores=cores) as child:
             _first_line(child)
             yield child
 
@@ -178,11 +180,11 @@ def allow_files(streams: int) -> None:
             ) from error
 
 
-def split_cores() -> tuple[frozenset[int], frozenset[int]]:
-    """A core for the gateway, and all others for the rest. Raises CannotMeasure where that can't be."""
+def split_cores(workers: int) -> tuple[frozenset[int], frozenset[int]]:
+    """A core for each worker of the gateway, and all others for the rest. Raises CannotMeasure where that can't be."""
     if sys.platform != "linux":
         raise CannotMeasure("--pin needs Linux: no other system lets a process choose its core", is_start=True)
-    *others, last = sorted(os.sched_getaffinity(0))
-    if not others:
-        raise CannotMeasure("--pin needs two cores, and this process may use one", is_start=True)
-    return frozenset({last}), frozenset(others)
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) <= workers:
+        raise CannotMeasure(f"--pin needs {workers + 1} cores, and this process may use {len(cores)}", is_start=True)
+    return frozenset(cores[-workers:]), frozenset(cores[:-workers])

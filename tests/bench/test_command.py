@@ -110,14 +110,15 @@ def test_pinning_says_where_it_can_not_be_done(monkeypatch: pytest.MonkeyPatch) 
 def test_pinning_needs_a_second_core(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0}, raising=False)
-    with pytest.raises(processes.CannotMeasure, match="two cores"):
-        processes.split_cores()
+    with pytest.raises(processes.CannotMeasure, match="2 cores"):
+        processes.split_cores(1)
 
 
-def test_the_gateway_gets_one_core_and_the_rest_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_worker_gets_one_core_and_the_rest_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3, 1, 2}, raising=False)
-    assert processes.split_cores() == (frozenset({3}), frozenset({1, 2}))
+    assert processes.split_cores(1) == (frozenset({3}), frozenset({1, 2}))
+    assert processes.split_cores(2) == (frozenset({2, 3}), frozenset({1}))
 
 
 def test_streams_beyond_the_limit_of_open_files_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,6 +149,16 @@ def test_an_upstream_that_listens_already_is_used_and_left_alone() -> None:
         assert child is not None
     with processes.upstream(0.02, processes.free_port()) as (started, _):
         assert started is not None
+
+
+def test_several_workers_are_metered_together() -> None:
+    asked = ("--pairs", "truss:truss", "--streams", "2", "--tokens", "2", "--workers", "2", "--json", "-")
+    result = CliRunner().invoke(main, ["bench", "--quick", *asked])
+    assert result.exit_code == 0, result.output
+    found = orjson.loads(result.stdout)
+    assert (found["workers"], found["faults"]) == (2, [])
+    if sys.platform == "linux":
+        assert found["pairs"][0]["levels"][0]["cpu_us_event"] > 0
 
 
 def test_answers_that_are_not_whole_are_told_and_are_exit_code_1() -> None:

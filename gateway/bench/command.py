@@ -38,7 +38,13 @@ class _Bar:
         lines = len(plan.clients) + len(plan.pairs)
         seconds = plan.rounds * lines * (PROBES_S + sum(map(plan.level_s, plan.streams)))
         columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-        self.shown = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self.shown = Progress(
+            *columns,
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+            refresh_per_second=1,  # each is a pause of the load's
+        )
         self._task: TaskID = self.shown.add_task("starting", total=seconds)
 
     def begin(self, what: str) -> None:

@@ -121,6 +121,22 @@ def test_each_worker_gets_one_core_and_the_rest_all_others(monkeypatch: pytest.M
     assert processes.split_cores(2) == (frozenset({2, 3}), frozenset({1}))
 
 
+@linux_only
+def test_a_gateway_with_a_core_of_its_own_stays_there() -> None:
+    core = max(os.sched_getaffinity(0))
+    with processes.gateway(processes.routes(9), processes.free_port(), cores={core}) as child:
+        assert os.sched_getaffinity(child.pid) == {core}
+
+
+@linux_only
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two cores")
+def test_pinning_is_told_with_the_figures() -> None:
+    asked = ("--pin", "--quick", "--pairs", "truss:truss", "--streams", "1", "--tokens", "1", "--json", "-")
+    ended = subprocess.run(command(*asked), cwd=ROOT, capture_output=True, timeout=PATIENCE_S, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert "gateway on core" in orjson.loads(ended.stdout)["setting"]["pinned"]
+
+
 def test_streams_beyond_the_limit_of_open_files_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda which: (256, 256))
     with pytest.raises(processes.CannotMeasure, match=r"500 streams need 1200 open files.*allows 256"):

@@ -12,7 +12,7 @@ A dialect is a value, an entry of `DIALECTS`; nothing outside its module asks fo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -102,7 +102,7 @@ class Encoder(Protocol):
     tells_failure: bool
     keep_alive: bytes
 
-    def encode(self, events: Iterable[Event]) -> bytes: ...
+    def encode(self, events: Sequence[Event]) -> bytes: ...
 
 
 class Fault(NamedTuple):

@@ -36,6 +36,8 @@ _FIELD: Final = rb'"%b" ?: ?(?:([0-9]+)|"([A-Za-z0-9]*)")'
 _MAX_DIGITS: Final = 18
 """A longer number may not fit in 64 bits, and is read as something else then."""
 
+_ZERO: Final = ord("0")
+
 Json = dict[str, Any]
 Passed = Mapping[str, bytes]
 """What the fields that may change held in the frame taken last."""
@@ -57,11 +59,19 @@ class _Hole(NamedTuple):
     name: str
     is_number: bool
 
-    def takes(self, value: bytes) -> bool:
-        """Whether this may stand there as it is: a number of 64 bits, or characters that need no escape."""
-        if not self.is_number:
-            return not value or value.isalnum()
-        return value.isdigit() and len(value) <= _MAX_DIGITS and (len(value) == 1 or not value.startswith(b"0"))
+    @property
+    def takes(self) -> Callable[[bytes], bool]:
+        """Whether something else may stand there as it is."""
+        return _is_number if self.is_number else _is_word
+
+
+def _is_number(value: bytes) -> bool:
+    return value.isdigit() and (value[0] != _ZERO or len(value) == 1) and len(value) <= _MAX_DIGITS
+
+
+def _is_word(value: bytes) -> bool:
+    """Characters that need no escape."""
+    return value.isalnum() or not value
 
 
 class _Anatomy(NamedTuple):
@@ -100,9 +110,9 @@ class Template:
         left = [hole for hole in frame.holes if hole.end <= frame.begin]
         right = [hole for hole in frame.holes if hole.begin >= frame.end]
         self._before, *between = frame.around(0, left, frame.begin + 1)
-        self._left = list(zip(left, between, strict=True))
+        self._left = [(hole.name, hole.takes, *each) for hole, each in zip(left, _sized(between), strict=True)]
         *between, self._after = frame.around(frame.end - 1, right, len(frame.raw))
-        self._right = list(zip(reversed(right), reversed(between), strict=True))
+        self._right = [(hole.name, hole.takes, *each) for hole, each in zip(right, _sized(between), strict=True)][::-1]
         self._ending = frame.ending
         self._make = make
         self._note = note
@@ -157,19 +167,23 @@ class Template:
 
     def _narrow(self, frame: bytes, begin: int, end: int) -> tuple[int, int]:
         """From where to where the text stands; nowhere, if a field holds what it may not."""
-        for hole, literal in self._left:
+        for name, takes, literal, size in self._left:
             found = frame.find(literal, begin)
-            if found < 0 or not hole.takes(value := frame[begin:found]):
+            if found < 0 or not takes(value := frame[begin:found]):
                 return 1, 0
-            self._passed[hole.name] = value
-            begin = found + len(literal)
-        for hole, literal in self._right:
+            self._passed[name] = value
+            begin = found + size
+        for name, takes, literal, size in self._right:
             found = frame.rfind(literal, begin, end)
-            if found < 0 or not hole.takes(value := frame[found + len(literal) : end]):
+            if found < 0 or not takes(value := frame[found + size : end]):
                 return 1, 0
-            self._passed[hole.name] = value
+            self._passed[name] = value
             end = found
         return begin, end
+
+
+def _sized(literals: Iterable[bytes]) -> Iterable[tuple[bytes, int]]:
+    return ((literal, len(literal)) for literal in literals)
 
 
 class Learner:

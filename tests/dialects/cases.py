@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from functools import cache
 from pathlib import Path
@@ -204,7 +204,7 @@ def encode(client: str, told: Iterable[Event]) -> bytes:
     return data
 
 
-def encode_at_once(client: str, told: Iterable[Event]) -> bytes:
+def encode_at_once(client: str, told: Sequence[Event]) -> bytes:
     """What a client receives when everything came in one read."""
     return DIALECTS[client].encoder(asked(client), STAMP).encode(told)
 

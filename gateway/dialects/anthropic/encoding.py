@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final, assert_never
 
@@ -30,6 +30,15 @@ _REASONS: Final[Mapping[Reason, str]] = {
 }
 _REFUSAL_DETAILS: Final = {"type": "refusal", "category": None, "explanation": None}
 _STOP: Final = sse.write(b'{"type":"message_stop"}', b"message_stop")
+_BEFORE: Final = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,"delta":{"type":%b:'
+_AFTER: Final = b"}}\n\n"
+_DELTAS: Final[Mapping[BlockKind, bytes]] = {
+    BlockKind.TEXT: b'"text_delta","text"',
+    BlockKind.REFUSAL: b'"text_delta","text"',
+    BlockKind.REASONING: b'"thinking_delta","thinking"',
+    BlockKind.TOOL: b'"input_json_delta","partial_json"',
+}
+"""What the deltas of a block say, all alike."""
 PING: Final = sse.write(b'{"type":"ping"}', b"ping")
 
 
@@ -52,28 +61,28 @@ class Encoder:
         self._stamp = stamp
         self._origin = ""
         self._needs_signature = False
+        self._before = b""
         self._characters = 0
         self._usage = ev.Usage()
         self._finish: ev.Finish | None = None
 
-    def encode(self, events: Iterable[ev.Event]) -> bytes:
+    def encode(self, events: Sequence[ev.Event]) -> bytes:
         """The frames these events make."""
+        if len(events) == 1:
+            return self._encode(events[0])
         return b"".join([self._encode(event) for event in events])
 
     def _encode(self, event: ev.Event) -> bytes:
         match event:
             case ev.TextDelta() | ev.RefusalDelta():
                 self._characters += len(event.text)
-                return (
-                    b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,'
-                    b'"delta":{"type":"text_delta","text":%s}}\n\n' % (event.index, orjson.dumps(event.text))
-                )
+                return self._before + orjson.dumps(event.text) + _AFTER
             case ev.ArgsDelta():
                 self._characters += len(event.fragment)
-                return _delta(event.index, {"type": "input_json_delta", "partial_json": event.fragment})
+                return self._before + orjson.dumps(event.fragment) + _AFTER
             case ev.ReasoningDelta():
                 self._characters += len(event.text)
-                return _delta(event.index, {"type": "thinking_delta", "thinking": event.text})
+                return self._before + orjson.dumps(event.text) + _AFTER
             case ev.Start():
                 return self._start(event)
             case ev.Usage():
@@ -135,6 +144,7 @@ class Encoder:
 
     def _block_start(self, event: ev.BlockStart) -> bytes:
         self._needs_signature = event.kind is BlockKind.REASONING
+        self._before = _BEFORE % (event.index, _DELTAS.get(event.kind, b""))
         block = _spell_block(block_of(event), self._origin, self._stamp)
         body = {"type": "content_block_start", "index": event.index, "content_block": block}
         return _frame("content_block_start", body)

@@ -6,7 +6,7 @@ speaks this too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -185,7 +185,7 @@ class Encoder:
         self._head = _head(request, stamp)
         self._usage = ev.Usage()
 
-    def encode(self, events: Iterable[ev.Event]) -> bytes:
+    def encode(self, events: Sequence[ev.Event]) -> bytes:
         return b"".join([self._encode(event) for event in events])
 
     def _encode(self, event: ev.Event) -> bytes:

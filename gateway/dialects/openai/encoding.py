@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, assert_never
 
 import orjson
@@ -52,9 +52,12 @@ class Encoder:
         usage = b',"usage":null}' if request.include_usage else b"}"
         choice = b',"choices":[{"index":0,"delta":'
         self._before = b"data: " + orjson.dumps(self._head)[:-1] + choice
+        self._before_text = self._before + b'{"content":'
         self._after = b',"logprobs":null,"finish_reason":null}]' + usage + b"\n\n"
+        self._after_text = b"}" + self._after
         self._finished = b',"logprobs":null,"finish_reason":"%s"%s}]' + usage + b"\n\n"
-        self._thought = reasoning_field(request)
+        self._before_thought = self._before + b'{"%b":' % reasoning_field(request).encode()
+        self._before_arguments = self._after_arguments = b""
         self._takes_custom = takes_custom(request)
         self._calls = -1
         self._call_kind = ""
@@ -68,20 +71,22 @@ class Encoder:
         self._other = 0
         self._usage = ev.Usage()
 
-    def encode(self, events: Iterable[ev.Event]) -> bytes:
+    def encode(self, events: Sequence[ev.Event]) -> bytes:
         """The frames these events make."""
+        if len(events) == 1:
+            return self._encode(events[0])
         return b"".join([self._encode(event) for event in events])
 
     def _encode(self, event: ev.Event) -> bytes:
         match event:
             case ev.TextDelta():
                 self._text += len(event.text)
-                return b'%s{"content":%s}%s' % (self._before, orjson.dumps(event.text), self._after)
+                return self._before_text + orjson.dumps(event.text) + self._after_text
             case ev.ArgsDelta():
                 return self._arguments(event.fragment)
             case ev.ReasoningDelta():
                 self._other += len(event.text)
-                return self._delta({self._thought: event.text})
+                return self._before_thought + orjson.dumps(event.text) + self._after_text
             case ev.RefusalDelta():
                 self._other += len(event.text)
                 return self._delta({"refusal": event.text})
@@ -154,6 +159,8 @@ class Encoder:
         kind, text = "function", "arguments"
         if event.call_kind == "custom" and self._takes_custom:
             kind, text = "custom", "input"
+        more = b'{"tool_calls":[{"index":%d,"%b":{"%b":' % (self._calls, kind.encode(), text.encode())
+        self._before_arguments, self._after_arguments = self._before + more, b"}}]}" + self._after
         return self._tool_delta(
             {"index": self._calls, "id": event.id, "type": kind, kind: {"name": event.name, text: ""}}
         )
@@ -162,12 +169,10 @@ class Encoder:
         """Free text for a client that knows only functions has to be whole before it can be wrapped (pitfall 23)."""
         self._call_is_empty = False
         self._other += len(fragment)
-        if self._call_kind != "custom":
-            return self._tool_delta({"index": self._calls, "function": {"arguments": fragment}})
-        if self._takes_custom:
-            return self._tool_delta({"index": self._calls, "custom": {"input": fragment}})
-        self._wrapped.append(fragment)
-        return b""
+        if self._call_kind == "custom" and not self._takes_custom:
+            self._wrapped.append(fragment)
+            return b""
+        return self._before_arguments + orjson.dumps(fragment) + self._after_arguments
 
     def _block_stop(self) -> bytes:
         """A call without any arguments gets `{}`, which clients can parse (mapping.md §5.5)."""

@@ -91,7 +91,7 @@ class Decoder(StreamDecoder):
         self._thoughts: dict[int, str] = {}
         self._told: dict[tuple[str, int, int], _Told] = {}
         self._last: Json = {}
-        self._number = -1
+        self._number: int | bytes = -1
 
     def read(self, frame: sse.Frame) -> list[pc.Piece]:
         if frame.data.strip() == b"[DONE]":
@@ -109,7 +109,7 @@ class Decoder(StreamDecoder):
         def note(delta: str, passed: Passed) -> None:
             told.add(delta)
             if _COUNTER in passed:
-                self._number = int(passed[_COUNTER])
+                self._number = passed[_COUNTER]
 
         return Place(("delta",), note)
 
@@ -383,7 +383,7 @@ class Decoder(StreamDecoder):
         """A failed response, under the id of the one that is being relayed."""
         body: Json = {"id": "resp_unknown", "object": "response", "created_at": 0, "model": "", "output": [], **_STRICT}
         body |= self._last | {"status": "failed", "error": stream_error(error)}
-        event = {"type": "response.failed", "response": body, "sequence_number": self._number + 1}
+        event = {"type": "response.failed", "response": body, "sequence_number": int(self._number) + 1}
         try:
             return sse.write(orjson.dumps(event), b"response.failed")
         except TypeError:  # orjson reads deeper nesting than it writes (HARDENING.md 1.8)

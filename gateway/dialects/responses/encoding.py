@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, assert_never
 
@@ -91,8 +91,10 @@ class Encoder:
         self._usage = ev.Usage()
         self._finish: ev.Finish | None = None
 
-    def encode(self, events: Iterable[ev.Event]) -> bytes:
+    def encode(self, events: Sequence[ev.Event]) -> bytes:
         """The frames these events make."""
+        if len(events) == 1:
+            return self._encode(events[0])
         return b"".join([self._encode(event) for event in events])
 
     def _encode(self, event: ev.Event) -> bytes:
@@ -137,7 +139,7 @@ class Encoder:
             return b""
         self._number = number + 1
         item.fragments.append(text)
-        return b"%s%s%s%d}\n\n" % (item.before, orjson.dumps(text), item.after, number)
+        return item.before + orjson.dumps(text) + item.after + b"%d}\n\n" % number
 
     def _frame(self, name: str, **body: Any) -> bytes:
         kind = f"response.{name}"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 
 from gateway.dialects.base import Encoder, Guard, Stamp
 from gateway.dialects.openai.encoding import Encoder as ChatEncoder
@@ -29,6 +29,9 @@ def guard(request: rq.Request) -> Guard | None:
     return None if request.form == FORM_RAW else guard_chat(request)
 
 
+_SAID: Final = (ev.TextDelta, ev.RefusalDelta)
+
+
 class RawEncoder:
     """Text as it is. There is no word for a failure: the connection ends without the last chunk (truss.md §2.3)."""
 
@@ -36,11 +39,11 @@ class RawEncoder:
     tells_failure = False
     keep_alive = b""
 
-    def encode(self, events: Iterable[ev.Event]) -> bytes:
+    def encode(self, events: Sequence[ev.Event]) -> bytes:
         """The text of these events; a tool call has no place in it and raises Unfit."""
         texts = []
         for event in events:
-            if isinstance(event, ev.TextDelta | ev.RefusalDelta):
+            if isinstance(event, _SAID):
                 texts.append(event.text)
             elif isinstance(event, ev.BlockStart) and event.kind is BlockKind.TOOL:
                 raise Unfit("the model called a tool, which raw text can't carry")

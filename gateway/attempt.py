@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import ClassVar, Final, Protocol
@@ -35,7 +34,7 @@ from gateway.routing.state import States
 from gateway.routing.table import Table
 from gateway.routing.target import Target
 from gateway.running import Running
-from gateway.slots import slot
+from gateway.slots import Slot
 from gateway.telemetry.timeline import Timeline
 from gateway.upstreams.client import Answer, Upstreams, read_refusal, scrub
 
@@ -196,11 +195,11 @@ class Attempt:
             with self._client.departure.calling():
                 await self._scrubbed()
 
-    def _turn(self) -> AbstractAsyncContextManager[float]:
+    def _turn(self) -> Slot:
         """One of the calls that the upstream is given at a time, until it is done with us."""
         until = self._client.timeline.begun + self._timeouts.total
         admission = self._services.states.upstream(self._target.name).admission
-        return slot(admission, self._target.upstream, self._call.key, until)
+        return Slot(admission, self._target.upstream, self._call.key, until)
 
     async def _scrubbed(self) -> None:
         self._watchdog.start()

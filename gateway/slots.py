@@ -5,35 +5,56 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from functools import partial
 
 from gateway.config import Upstream
 from gateway.errors import Kind, NoRoom
 from gateway.routing.admission import Admission, Standing, Ticket
 
 
-@asynccontextmanager
-async def slot(admission: Admission, upstream: Upstream, key: bytes, until: float) -> AsyncIterator[float]:
+class Slot:
     """Holds a slot for the block, which is told how long that was waited for, in seconds; given back once, in any case.
 
     `key`: whose call it is, for fairness. `until`: on the loop's clock, when a slot is of no use any more. Raises
     NoRoom: at once where the queue is full, later for one who is displaced there or waits in vain.
     """
-    loop = asyncio.get_running_loop()
-    turn, waited_s = loop.create_future(), 0.0
-    ticket = admission.enter(key, partial(turn.set_result, None), upstream.max_in_flight, upstream.queue.size)
-    try:
-        if ticket.standing is Standing.WAITING:
-            entered = loop.time()
-            await asyncio.wait({turn}, timeout=max(0.0, min(upstream.queue.timeout, until - entered)))
-            waited_s = loop.time() - entered
-        if ticket.standing is not Standing.ADMITTED:
-            raise _no_room(ticket, upstream)
-        yield waited_s
-    finally:
-        admission.leave(ticket)
+
+    def __init__(self, admission: Admission, upstream: Upstream, key: bytes, until: float) -> None:
+        self._admission = admission
+        self._upstream = upstream
+        self._key = key
+        self._until = until
+        self._ticket: Ticket
+        self._turn: asyncio.Future[None] | None = None
+
+    async def __aenter__(self) -> float:
+        upstream, size = self._upstream, self._upstream.queue.size
+        ticket = self._ticket = self._admission.enter(self._key, self._called, upstream.max_in_flight, size)
+        if ticket.standing is Standing.ADMITTED:
+            return 0.0
+        is_held = False
+        try:
+            waited_s = await self._wait() if ticket.standing is Standing.WAITING else 0.0
+            if self._ticket.standing is not Standing.ADMITTED:
+                raise _no_room(ticket, upstream)
+            is_held = True
+            return waited_s
+        finally:
+            if not is_held:
+                self._admission.leave(ticket)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._admission.leave(self._ticket)
+
+    async def _wait(self) -> float:
+        """How long it was waited until others decided, or in vain."""
+        loop = asyncio.get_running_loop()
+        self._turn, entered = loop.create_future(), loop.time()
+        await asyncio.wait({self._turn}, timeout=max(0.0, min(self._upstream.queue.timeout, self._until - entered)))
+        return loop.time() - entered
+
+    def _called(self) -> None:
+        if self._turn is not None:
+            self._turn.set_result(None)
 
 
 def _no_room(ticket: Ticket, upstream: Upstream) -> NoRoom:

@@ -15,8 +15,6 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import anyio
-
 from gateway.errors import GatewayError, UpstreamError
 from gateway.relay.carrier import Batch, Carrier
 from gateway.relay.machine import Abort, Action, Close, Commit, GiveUp, Relay, Send, State
@@ -115,7 +113,7 @@ class Pump:
 
     async def _deliver(self, batch: Batch) -> None:
         if self._watchdog.error is not None:  # a scope can't cancel a task that never has to wait
-            await anyio.lowlevel.checkpoint()
+            await asyncio.sleep(0)
         seen = self._timeline.content_events
         self._timeline.note(batch.events, self._now())
         self._watchdog.writing()
@@ -123,9 +121,8 @@ class Pump:
             await self._perform(self.relay.take(batch.events, batch.data, is_told=batch.is_told))
         else:
             await self._perform(self.relay.cut(batch.cut, batch.data))
-        self._watchdog.wrote(
-            is_progress=self._timeline.content_events > seen, is_finished=self._timeline.finish is not None
-        )
+        is_waited_for = self._timeline.finish is not None and not self.relay.is_over
+        self._watchdog.wrote(is_progress=self._timeline.content_events > seen, is_finished=is_waited_for)
 
     async def _perform(self, actions: Sequence[Action]) -> None:
         for action in actions:
@@ -147,5 +144,6 @@ class Pump:
 
 async def _finish_reading(answer: Answer) -> None:
     """The client has everything; what may still come is the last chunk, after which the connection can be reused."""
-    with contextlib.suppress(UpstreamError), anyio.move_on_after(_REST_S):
-        await answer.next()
+    with contextlib.suppress(UpstreamError, TimeoutError):
+        async with asyncio.timeout(_REST_S):
+            await answer.next()

@@ -6,8 +6,6 @@ import asyncio
 from dataclasses import dataclass
 from typing import Final
 
-import anyio
-
 from gateway.errors import OutOfTime, TooSlow
 
 _FIRST_TOKEN: Final = "first token"
@@ -28,6 +26,41 @@ class Deadlines:
     head: float | None = None
 
 
+class Scope:
+    """A block that is cancelled from outside, and then ends here; every other cancellation passes through it.
+
+    What `asyncio.timeout` does, without a timer of its own.
+    """
+
+    def __init__(self) -> None:
+        self._task: asyncio.Task[object] | None = None
+        self._cancelling = 0
+        self._is_cancelled = False
+        self.cancelled_caught = False
+        """Whether the block ended because it was cancelled from here."""
+
+    def __enter__(self) -> None:
+        task = self._task = asyncio.current_task()
+        assert task is not None
+        self._cancelling = task.cancelling()
+        if self._is_cancelled:
+            task.cancel()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> bool:
+        task, self._task = self._task, None
+        if self._is_cancelled and task is not None:
+            is_alone = task.uncancel() <= self._cancelling
+            self.cancelled_caught = is_alone and kind is asyncio.CancelledError
+        return self.cancelled_caught
+
+    def cancel(self) -> None:
+        """Once; does nothing behind the block's end."""
+        if not self._is_cancelled:
+            self._is_cancelled = True
+            if self._task is not None:
+                self._task.cancel()
+
+
 class Watchdog:
     """Cancels its scope when the upstream goes over a deadline. Waiting for the client does not count."""
 
@@ -42,17 +75,18 @@ class Watchdog:
         self._begun = self._since if begun is None else begun
         self._is_reading = True
         self._timer: asyncio.TimerHandle | None = None
-        self.scope = anyio.CancelScope()
+        self.scope = Scope()
         self.error: TooSlow | None = None
 
     def start(self) -> None:
         """The call begins now: what was waited for before it is not the upstream's doing, but counts in the total."""
         self._since = self._loop.time()
-        self._arm(min(self._limit, self._begun + self._deadlines.total - self._since))
+        self._look_at(self._since + self._limit)
 
     def stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
 
     def got_head(self) -> None:
         """The response head is there; the time that it took is part of that for the first content."""
@@ -94,22 +128,28 @@ class Watchdog:
 
     def _enter(self, phase: str, limit: float) -> None:
         self._phase, self._limit, self._since = phase, limit, self._loop.time()
-        self.stop()
-        self._fire()
+        self._look_at(self._since + limit)
 
-    def _arm(self, seconds: float) -> None:
-        self._timer = self._loop.call_later(seconds, self._fire)
+    def _look_at(self, when: float) -> None:
+        """At that time, or at the end of the total if that comes first. A timer that rings before is left alone."""
+        when = min(when, self._begun + self._deadlines.total)
+        if self._timer is not None:
+            if self._timer.when() <= when:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(when, self._fire)
 
     def _fire(self) -> None:
+        self._timer = None
         now = self._loop.time()
         if now >= self._begun + self._deadlines.total:
             self._expire(f"the whole answer took longer than {self._deadlines.total:g} s", self._whose_fault())
         elif not self._is_reading:
-            self._arm(min(self._limit, self._begun + self._deadlines.total - now))
+            self._look_at(now + self._limit)
         elif now >= self._since + self._limit:
             self._expire(f"no {self._phase} within {self._limit:g} s")
         else:
-            self._arm(min(self._since + self._limit, self._begun + self._deadlines.total) - now)
+            self._look_at(self._since + self._limit)
 
     def _whose_fault(self) -> type[TooSlow]:
         """At the end of the total: this upstream's, if most of it was spent in waiting for its first content."""

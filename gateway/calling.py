@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from gateway.attempt import Attempt, Call, Client, Services
@@ -94,30 +92,32 @@ class Calling:
         counted = (states.target(target), states.upstream(target.name))
         for state in counted:
             state.in_flight += 1
+        called = self._loop.time()
+        if self.is_answer:
+            self._note_answer(target, client.timeline, called)
         try:
-            with self._timed(target, client.timeline):
-                await self._attempt(target, client, rest)
+            await self._attempt(target, client, rest)
+        except (asyncio.CancelledError, UpstreamError) as error:
+            if not client.timeline.content_events:
+                self._note_wait(target, error, called)
+            raise
         finally:
             for state in counted:
                 state.in_flight -= 1
 
-    @contextmanager
-    def _timed(self, target: Target, timeline: Timeline) -> Iterator[None]:
-        """Notes how long the target's answer is waited for, as soon as it is known."""
+    def _note_answer(self, target: Target, timeline: Timeline, called: float) -> None:
+        """How long the target's answer is waited for, as soon as it is known."""
         state, streams = self.services.states.target(target), self.call.request.stream
-        now, called = self._loop.time, self._loop.time()
-        if self.is_answer:
-            timeline.on_first_content.append(lambda came: state.answered(came - called, came, streams=streams))
-        try:
-            yield
-        except asyncio.CancelledError:  # the other one of two was faster, or the client did not wait longer
-            if not timeline.content_events:
-                state.wait(streams=streams).outwaited(now() - called, now())
-            raise
-        except UpstreamError as error:
-            if not timeline.content_events and outcome(error, is_answered=False).verdict is not Verdict.NOTHING:
-                state.wait(streams=streams).failed(now() - called, now())
-            raise
+        timeline.on_first_content.append(lambda came: state.answered(came - called, came, streams=streams))
+
+    def _note_wait(self, target: Target, error: BaseException, called: float) -> None:
+        """How long it was waited for in vain."""
+        now = self._loop.time()
+        wait = self.services.states.target(target).wait(streams=self.call.request.stream)
+        if isinstance(error, asyncio.CancelledError):  # the other one was faster, or the client did not wait longer
+            wait.outwaited(now - called, now)
+        elif outcome(error, is_answered=False).verdict is not Verdict.NOTHING:
+            wait.failed(now - called, now)
 
     async def _attempt(self, target: Target, client: Client, rest: Rest | None) -> None:
         record, call = self.record, rest.call if rest else self.call

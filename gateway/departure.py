@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from gateway.errors import GatewayError
 from gateway.relay.client_watchdog import ClientWatchdog
@@ -28,8 +27,9 @@ class Departure:
         self._sink = sink
         self._watchdog = watchdog
         self._loop = asyncio.get_running_loop()
-        self._calls = 0
         self._end: asyncio.TimerHandle | None = None
+        self.calls = 0
+        """Calls of upstreams that are under way."""
         self.patience_s = 0.0
         """How long an answer is read on; set when the route is known."""
         self.happened_at: float | None = None
@@ -37,20 +37,11 @@ class Departure:
         self.reads_on = self.had_head = False
         """Whether an answer is read on for nobody, and whether somebody had heard its beginning."""
 
-    @contextmanager
-    def calling(self) -> Iterator[None]:
-        """A call of an upstream. Raises ClientLeft where nobody is there for it, or for another one once it failed."""
-        if self.happened_at is not None:
-            raise ClientLeft("the client left")
-        self._calls += 1
-        try:
-            yield
-        except GatewayError as error:
-            if self.happened_at is None:
-                raise
-            raise ClientLeft("the client left, and then its call failed") from error
-        finally:
-            self._calls -= 1
+    def calling(self) -> Calling:
+        """A call of an upstream, as a block. Raises ClientLeft where nobody is there for it, or for another one once it
+        failed.
+        """
+        return Calling(self)
 
     def happen(self, strike: Callable[[Exception], None]) -> None:
         """The client has left; `strike` ends its request."""
@@ -59,7 +50,7 @@ class Departure:
         self.happened_at = self._loop.time()
         self._watchdog.stop()
         left = ClientLeft("the client left")
-        if not self._calls or not self.patience_s or self._watchdog.has_stalled:
+        if not self.calls or not self.patience_s or self._watchdog.has_stalled:
             strike(left)
             return
         self.reads_on, self.had_head = True, self._sink.has_head
@@ -71,3 +62,20 @@ class Departure:
         """The request is over."""
         if self._end is not None:
             self._end.cancel()
+
+
+class Calling:
+    """A call that its client may leave behind."""
+
+    def __init__(self, departure: Departure) -> None:
+        self._departure = departure
+
+    def __enter__(self) -> None:
+        if self._departure.happened_at is not None:
+            raise ClientLeft("the client left")
+        self._departure.calls += 1
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        self._departure.calls -= 1
+        if isinstance(error, GatewayError) and self._departure.happened_at is not None:
+            raise ClientLeft("the client left, and then its call failed") from error

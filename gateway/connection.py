@@ -275,11 +275,13 @@ class Connection(HttpToolsProtocol):
     def _check_head(self) -> None:
         """RFC 9112 §3.2 (one Host), §6.1 and §6.3 (framing), §9.3.2 (pipelining): what the parser leaves open."""
         method, version = self.parser.get_method(), self.parser.get_http_version()
-        size = len(b"%s %s HTTP/1.1\r\n\r\n" % (method, self.url)) + sum(len(n) + len(v) + 4 for n, v in self.headers)
-        hosts, lengths, codings = (
-            [value for name, value in self.headers if name == wanted]
-            for wanted in (b"host", b"content-length", b"transfer-encoding")
-        )
+        size = len(method) + len(self.url) + len(b"  HTTP/1.1\r\n\r\n")
+        hosts, codings, lengths = list[bytes](), list[bytes](), list[bytes]()
+        decisive = {b"host": hosts, b"transfer-encoding": codings, b"content-length": lengths}
+        for name, value in self.headers:
+            size += len(name) + len(value) + 4
+            if name in decisive:
+                decisive[name].append(value)
         if size > self.settings.max_head:
             raise self._head_too_large()
         if method == b"CONNECT":

@@ -85,13 +85,15 @@ class Fields:
         return self._left.pop(name, None)
 
     def string(self, name: str) -> str | None:
-        return self._typed(name, str, "a string")
+        value = self._left.pop(name, None)
+        return value if value is None or type(value) is str else reject(self.at(name), "a string", value)
 
     def need_string(self, name: str) -> str:
         return self._needed(name, self.string(name), "a string")
 
     def boolean(self, name: str) -> bool | None:
-        return self._typed(name, bool, "a boolean")
+        value = self._left.pop(name, None)
+        return value if value is None or type(value) is bool else reject(self.at(name), "a boolean", value)
 
     def integer(self, name: str, low: int | None = None) -> int | None:
         value = self._left.pop(name, None)
@@ -141,7 +143,8 @@ class Fields:
         return self._needed(name, self.choice(name, allowed), f"one of {', '.join(allowed)}")
 
     def mapping(self, name: str) -> Json | None:
-        return self._typed(name, dict, "an object")
+        value = self._left.pop(name, None)
+        return value if value is None or type(value) is dict else reject(self.at(name), "an object", value)
 
     def object(self, name: str) -> Fields | None:
         value = self.mapping(name)
@@ -160,7 +163,8 @@ class Fields:
         return self.need_object(name)
 
     def array(self, name: str) -> list[Any] | None:
-        return self._typed(name, list, "an array")
+        value = self._left.pop(name, None)
+        return value if value is None or type(value) is list else reject(self.at(name), "an array", value)
 
     def objects(self, name: str) -> list[Fields]:
         """An array of objects; empty if absent."""
@@ -173,12 +177,6 @@ class Fields:
     def refuse(self, name: str, why: str) -> NoReturn:
         """Raises BadRequest about a field."""
         raise BadRequest(f"{self.at(name)}: {why}", param=self.at(name))
-
-    def _typed(self, name: str, kind: type[T], expected: str) -> T | None:
-        value = self._left.pop(name, None)
-        if value is None or type(value) is kind:
-            return value
-        reject(self.at(name), expected, value)
 
     def _needed(self, name: str, value: T | None, expected: str) -> T:
         if value is None:

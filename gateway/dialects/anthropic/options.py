@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Final, Literal
 
 from gateway.dialects.turns import MidSystem
@@ -98,5 +99,11 @@ class Options:
     @property
     def features(self) -> Features:
         """The profile's, with what was set beside it."""
-        set_here = {name: value for name in Features.__slots__ if (value := getattr(self, name)) is not None}
-        return replace(PROFILES[self.profile], **set_here)
+        return _features(self)
+
+
+@cache
+def _features(options: Options) -> Features:
+    """Made once for all upstreams that are configured alike."""
+    set_here = {name: value for name in Features.__slots__ if (value := getattr(options, name)) is not None}
+    return replace(PROFILES[options.profile], **set_here)

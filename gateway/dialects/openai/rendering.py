@@ -35,15 +35,15 @@ def forward(body: Json, request: rq.Request, model: str, options: Options) -> Ou
 
 def render(request: rq.Request, model: str, options: Options) -> Outbound:
     """A neutral request as a chat completion request (mapping.md §3.2)."""
-    report = Report(request)
+    report, profile = Report(request), profile_of(options)
     chat, restoration = spell_chat(request, options, report)
     body: Json = {"model": model, **chat}
-    body |= _limits(request, profile_of(options), report)
+    body |= _limits(request, profile, report)
     if request.stream:
         body["stream"] = True
-        if profile_of(options).stream_usage:
+        if profile.stream_usage:
             body["stream_options"] = {"include_usage": True}
-    body |= _account(request, profile_of(options), report)
+    body |= _account(request, profile, report)
     report.drop("logprobs", "top_logprobs", "metadata")
     report.drop_extras()
     report.drop_caching()

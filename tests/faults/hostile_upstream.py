@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -226,7 +227,8 @@ class HostileUpstream:
 
     go: asyncio.Event
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self.port = 0
         self.peers: list[Peer] = []
         self.requests: list[Seen] = []
@@ -280,7 +282,7 @@ class HostileUpstream:
 
     async def serve(self) -> None:
         self._loop, self._stop, self.go = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
-        server = await self._loop.create_server(lambda: Peer(self), "127.0.0.1", 0, backlog=2048)
+        server = await self._loop.create_server(lambda: Peer(self), "127.0.0.1", 0, backlog=2048, ssl=self._tls)
         self.port = server.sockets[0].getsockname()[1]
         self._started.set()
         await self._stop.wait()

@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 STAMP := $(VENV)/.installed
+# Most tests wait for sockets and deadlines, so more processes than cores end sooner; JOBS=0 runs them in this one.
+JOBS ?= 4
+PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadgroup
 
 .PHONY: serve test test-all check docs goldens figures conformance clean
 
@@ -11,7 +14,7 @@ serve: $(VENV)/.runs     ## start the gateway on the built-in simulator
 	$(BIN)/triglot serve
 
 test: $(STAMP)           ## all tests but the slow ones
-	$(BIN)/pytest
+	$(PYTEST)
 
 test-all: $(STAMP)       ## the slow ones and the real Truss server too
 	$(BIN)/pytest -m ""
@@ -20,7 +23,7 @@ check: $(STAMP)          ## what must be green before a commit
 	$(BIN)/ruff format --check gateway tests
 	$(BIN)/ruff check gateway tests
 	$(BIN)/mypy
-	$(BIN)/pytest --cov --cov-report=term:skip-covered
+	$(PYTEST) --cov --cov-report=term:skip-covered
 
 goldens: $(STAMP)        ## write the expected files of the transcripts anew; review them by eye
 	$(BIN)/pytest tests/dialects/test_transcripts.py --regenerate

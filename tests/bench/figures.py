@@ -36,10 +36,15 @@ _SLACK: Final = {"kept": 0.5}
 
 PAIRS: Final = tuple((upstream, client) for upstream in DIALECTS for client in DIALECTS)
 TRANSLATED: Final = {f"{upstream} to {client}": (upstream, client) for upstream, client in PAIRS}
-PASSED: Final = {f"{dialect} as it came": (dialect, dialect) for dialect in DIALECTS}
+_Made = Callable[[], Carrier]
+CARRIERS: Final[Mapping[str, tuple[_Made, str]]] = {
+    **{f"{dialect} as it came": (partial(pass_through, dialect), dialect) for dialect in DIALECTS},
+    **{between: (partial(translation, *pair), pair[0]) for between, pair in TRANSLATED.items()},
+}
+"""How each is made, and whose bytes it takes."""
 
 DONE: Final = {
-    "carrier": (*PASSED, *TRANSLATED),
+    "carrier": tuple(CARRIERS),
     "event": tuple(TRANSLATED),
     "stream": tuple(TRANSLATED),
     "whole": tuple(TRANSLATED),
@@ -68,13 +73,11 @@ _Measures = Iterator[tuple[str, str, Callable[[], Figure]]]
 
 
 def _carriers(burden: float) -> _Measures:
-    for between, (dialect, _) in PASSED.items():
-        yield "carrier", between, partial(_carrier, partial(pass_through, dialect), dialect, burden)
-    for between, (upstream, client) in TRANSLATED.items():
-        yield "carrier", between, partial(_carrier, partial(translation, upstream, client), upstream, burden)
+    for between, (made, upstream) in CARRIERS.items():
+        yield "carrier", between, partial(_carrier, made, upstream, burden)
 
 
-def _carrier(made: Callable[[], Carrier], upstream: str, burden: float) -> Figure:
+def _carrier(made: _Made, upstream: str, burden: float) -> Figure:
     done = work(made(), upstream)
     if burden:
         done = work(Burdened(made(), burden * done.instructions), upstream)

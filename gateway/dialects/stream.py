@@ -55,8 +55,8 @@ class StreamDecoder(ABC):
 
     def feed(self, chunk: bytes) -> list[Piece]:
         template = self._template
-        if template is not None and not self._reader.rest and (said := template.text_of(chunk)):
-            return [template.take(said)]
+        if template is not None and not self._reader.rest and (texts := template.take(chunk)):
+            return list(map(template.make, texts))
         pieces: list[Piece] = []
         for raw in self._split(chunk, pieces):
             pieces.extend(self._read_any(raw))
@@ -64,6 +64,9 @@ class StreamDecoder(ABC):
 
     def observe(self, chunk: bytes) -> tuple[bytes, list[Piece]]:
         """As `feed`, with the bytes of every frame up to one that failed."""
+        template = self._template
+        if template is not None and not self._reader.rest and (texts := template.take(chunk)):
+            return chunk, list(map(template.make, texts))
         pieces: list[Piece] = []
         raws: list[bytes] = []
         if self._is_over:
@@ -82,7 +85,7 @@ class StreamDecoder(ABC):
         template = self._template
         if template is None or not template.is_content or self._reader.rest:
             return ()
-        return template.take_texts(chunk)
+        return template.take(chunk)
 
     def eof(self, *, is_framed: bool) -> tuple[bytes, list[Piece]]:
         """`is_framed` does not matter: the dialect's own terminator decides."""
@@ -108,9 +111,8 @@ class StreamDecoder(ABC):
 
     def _read_any(self, raw: bytes) -> list[Piece]:
         """A frame like the one before, or any other."""
-        template = self._template
-        if template is not None and (said := template.text_of(raw)):
-            return [template.take(said)]
+        if (template := self._template) is not None and (texts := template.take(raw)):
+            return list(map(template.make, texts))
         frame = self._reader.parse(raw)
         if frame.data:  # a keep-alive changes nothing
             self._template = None

@@ -90,31 +90,36 @@ class _Anatomy(NamedTuple):
 
 
 class Template:
-    """`text_of(frame)` finds the text of one more such frame, `take(text)` makes its piece."""
+    """`take(chunk)` finds the texts of more such frames, `make(text)` makes their pieces."""
 
     __slots__ = (
         "_after",
         "_before",
+        "_double",
         "_ending",
         "_left",
-        "_make",
+        "_line_end",
         "_note",
         "_passed",
         "_right",
+        "_size",
         "is_content",
         "is_used",
+        "make",
     )
 
     def __init__(self, frame: _Anatomy, make: Callable[[str], Piece], note: Note | None) -> None:
-        """`make`: the piece that says a text."""
+        """`make`: the piece that says a text, as this frame's says its own."""
         left = [hole for hole in frame.holes if hole.end <= frame.begin]
         right = [hole for hole in frame.holes if hole.begin >= frame.end]
         self._before, *between = frame.around(0, left, frame.begin + 1)
         self._left = [(hole.name, hole.takes, *each) for hole, each in zip(left, _sized(between), strict=True)]
         *between, self._after = frame.around(frame.end - 1, right, len(frame.raw))
         self._right = [(hole.name, hole.takes, *each) for hole, each in zip(right, _sized(between), strict=True)][::-1]
-        self._ending = frame.ending
-        self._make = make
+        self._ending, self._line_end = frame.ending, frame.ending[:1]
+        self._size = len(self._before)
+        self._double = 2 * (self._size + len(self._after))  # two frames are longer than that
+        self.make = make
         self._note = note
         self._passed: dict[str, bytes] = {}
         self.is_content = isinstance(make(""), ContentPiece)
@@ -134,10 +139,13 @@ class Template:
             return ""
         return text
 
-    def take_texts(self, chunk: bytes) -> Sequence[str]:
+    def take(self, chunk: bytes) -> Sequence[str]:
         """The texts of frames of which each is like the one before, all of them taken; none for anything else."""
-        text = self.text_of(chunk)
-        texts = (text,) if text else self._texts_of(chunk)
+        if len(chunk) < self._double:
+            text = self.text_of(chunk)
+            texts: Sequence[str] = (text,) if text else ()
+        else:
+            texts = self._texts_of(chunk)
         if texts:
             self.is_used = True
             if self._note is not None:
@@ -145,24 +153,15 @@ class Template:
                     self._note(text, self._passed)
         return texts
 
-    def take(self, text: str) -> Piece:
-        """The piece of a frame with this text, which is taken."""
-        self.is_used = True
-        if self._note is not None:
-            self._note(text, self._passed)
-        return self._make(text)
-
     def _texts_of(self, chunk: bytes) -> Sequence[str]:
-        texts, begin, size = [], 0, len(self._ending)
-        end = chunk.find(self._ending) + size
-        if end == len(chunk):
-            return ()
+        texts, begin = [], 0
         while begin < len(chunk):
-            text = self.text_of(chunk[begin:end]) if end >= size else ""
+            end = chunk.find(self._line_end, begin + self._size) + len(self._ending)
+            text = self.text_of(chunk[begin:end])
             if not text:
                 return ()
             texts.append(text)
-            begin, end = end, chunk.find(self._ending, end) + size
+            begin = end
         return texts
 
     def _narrow(self, frame: bytes, begin: int, end: int) -> tuple[int, int]:

@@ -79,8 +79,10 @@ class Reader:
         if self._is_first:
             self._is_first = False
             block = block.removeprefix(_BOM)
-        if block.startswith(b"data: ") and block.find(b"\n") >= len(block) - 2 and b"\r" not in block:
-            return Frame(b"", block[6:].rstrip(b"\n"), raw)  # one data line: nearly every frame of OpenAI's dialect
+        # Nearly every frame is one data line, behind its name in most dialects.
+        begin = block.find(b"\n") + 1 if block.startswith(b"event: ") else 0
+        if block.startswith(b"data: ", begin) and block.find(b"\n", begin) >= len(block) - 2 and b"\r" not in block:
+            return Frame(block[7 : begin - 1] if begin else b"", block[begin + 6 :].rstrip(b"\n"), raw)
         return Frame(*_fields(block), raw)
 
     def _split_lf(self, buffer: bytes, searched: int) -> tuple[list[bytes], bytes]:

@@ -176,7 +176,7 @@ RESPONSES: Final = (
     named("response.output_item.done", '"item":{"id":"i","type":"message","content":[]},"more":', ""),
     (b'event: response.output_text.delta\ndata: {"item_id":"i","delta":', b"}\n\n"),
 )
-LAYOUTS: Final = {"openai": CHAT, "tags": CHAT, "anthropic": MESSAGE, "responses": RESPONSES}
+LAYOUTS: Final = {"openai": CHAT, "tags": CHAT[:5], "anthropic": MESSAGE, "responses": RESPONSES}
 
 TEXTS: Final = st.text(max_size=6) | st.sampled_from(
     ['"', "\\", '\\"', "\u2028", "😀", "\0", "\n", "assistant", "content", ".", ",", "a.", "}", "<think>", "</think>"]
@@ -189,8 +189,8 @@ TRAPS: Final = (
     *(b'"a"}}]}\n\ndata: {"choices":[{"delta":{"content":"b"', b'"\xe2\x80\xa8"', b'"<think>"', b'"</think>"', b'","'),
 )
 """The JSON of texts, and what only looks like it."""
-FIRSTS: Final = (b'"a"', b'"assistant"', b'"\\u00e9"')
-"""Texts that are learned from; some of them may stand in several places."""
+FIRSTS: Final = (b'"a"', b'"assistant"')
+"""Texts that are learned from; some stand in several places."""
 LITERALS: Final = st.one_of(
     TEXTS.map(lambda text: json.dumps(text).encode()),
     TEXTS.map(lambda text: json.dumps(text, ensure_ascii=False).encode()),
@@ -277,8 +277,7 @@ def test_whatever_stands_around_the_text_means_what_it_means_alone(dialect: str)
     for one, other in product(LAYOUTS[dialect], LAYOUTS[dialect]):
         a, b, c = (one[0] + literal + one[1] for literal in (b'"a"', b'"b"', b'"c"'))
         d, e = (other[0] + literal + other[1] for literal in (b'"aab"', b'"d"'))
-        check(dialect, [a, a, b, d, e, c, d, e])
-        check(dialect, [a, a, b + d + e, c + c])
+        check(dialect, [a, a, b, d, e, c, c + d + e])
 
 
 @pytest.mark.parametrize("dialect", DECODERS)

@@ -278,9 +278,10 @@ def load(body: Any, options: Options) -> list[pc.Piece]:
 
 
 def _first_choice(choices: Any) -> Json | None:
-    if not choices:
-        return None
-    return next((choice for choice in choices if not choice.get("index")), None)
+    for choice in choices or ():
+        if not choice.get("index"):
+            return choice  # type: ignore[no-any-return]
+    return None
 
 
 def _joined(parts: Any) -> str:

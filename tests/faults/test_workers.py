@@ -27,6 +27,8 @@ from tests.measured import measure
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes as Linux shows them")
 
+STREAMS, TOKENS = 50, 100
+"""Of each worker."""
 SLACK_S = 1.0
 """What a busy machine may add to what is promised."""
 KINDS = [(caller, route) for caller in FOUR for route in ("openai", "anthropic", "truss", "responses")] * 2
@@ -72,6 +74,25 @@ def status_of(port: int, path: str) -> int:
     return ask(port, f"GET {path} HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\r\n".encode()).status
 
 
+async def many_tokens(peer: Peer, seen: Seen) -> None:
+    voice = VOICE_OF[seen.target]
+    await peer.send(voice.head, chunk(voice.opening))
+    for _ in range(TOKENS):
+        await peer.send(chunk(voice.token("Salt ")))
+        await asyncio.sleep(0.01)
+    await peer.send(chunk(voice.finish + voice.terminator), LAST_CHUNK)
+
+
+def cpu_s(process: Process) -> float:
+    """Of the process and its workers."""
+    stats = [Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split() for pid in all_of(process)]
+    return sum(int(stat[11]) + int(stat[12]) for stat in stats) / os.sysconf("SC_CLK_TCK")
+
+
+def all_of(process: Process) -> list[int]:
+    return [process.pid, *workers_of(process)]
+
+
 # -- serving -------------------------------------------------------------------------------------------------------
 
 
@@ -89,7 +110,7 @@ def test_both_workers_serve_and_their_lines_say_who(upstream: HostileUpstream, t
 
 
 def served_by(process: Process) -> list[int]:
-    return [line["worker"] for line in process.lines]
+    return [line.get("worker", 1) for line in process.lines]
 
 
 @pytest.mark.slow
@@ -160,6 +181,31 @@ def test_a_limit_is_kept_by_all_workers_together(upstream: HostileUpstream, tmp_
         upstream.release()
         replies = [call.read_reply() for call in calls]
     assert Counter(reply.status for reply in replies)[200] == 5
+
+
+@pytest.mark.slow
+async def test_two_workers_do_the_work_of_two(upstream: HostileUpstream, tmp_path: Path) -> None:
+    """Told by CPU, as the load takes its share of the same cores: on two free ones, two workers that need as much for a
+    token as one alone carry twice as many, less what the kernel's hash gives one of them more than the other."""
+    upstream.perform(many_tokens)
+    cost: dict[str, list[float]] = {"1": [], "2": []}
+    shares: list[float] = []
+    for round_, workers in itertools.product(range(3), cost):
+        folder = tmp_path / f"{round_}-{workers}"
+        folder.mkdir()
+        with gateway_process(folder, settings(upstream.port), free_port(), "--workers", workers) as process:
+            logged(process, "triglot listens")
+            before, streams = cpu_s(process), STREAMS * int(workers)
+            await asyncio.gather(*(streamed(process.port, OPENAI_CALLER.request("anthropic")) for _ in range(streams)))
+            cost[workers].append((cpu_s(process) - before) / (streams * TOKENS) * 1e6)
+        busiest = max(Counter(served_by(process)).values()) / streams
+        shares += [busiest] if workers == "2" else []
+    one, two = (sorted(values)[1] for values in cost.values())
+    for workers, value in zip(cost, (one, two), strict=True):
+        measure(f"CPU µs a token, its request included, of {workers} workers", value)
+    measure("times the throughput of one worker that two have on two free cores, by CPU", 2 * one / two)
+    measure("% of 100 streams that the busier of two workers got", max(shares) * 100)
+    assert 2 * one / two > 1
 
 
 # -- the end -------------------------------------------------------------------------------------------------------

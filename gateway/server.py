@@ -43,7 +43,7 @@ own 5 ms come due several times for one token."""
 COLLECT: Final = (10_000, 10, 10)
 """Python's own first threshold, 700, makes one large body's objects be looked through a hundred times, and those of a
 thousand streams as they come and go: a tenth of all CPU, in pauses of up to 100 ms. With ten thousand it is a
-thirtieth, and 30 ms; with more the pauses grow again. Tokens cost nothing either way: what is made for one goes with it."""
+thirtieth, and 30 ms; with more the pauses grow again. Tokens cost nothing either way: what one needs goes with it."""
 
 
 logger = logging.getLogger("triglot")

@@ -115,6 +115,8 @@ TRANSITIONS: Final[dict[State, dict[Input, tuple[State, tuple[_Do, ...]]]]] = {
 _OVER: Final = frozenset({State.CUT, State.DONE, State.REFUSED, State.BROKEN})
 """Nothing more is read."""
 _LAST: Final = (End, Failed)
+_STREAMING: Final = State.STREAMING
+"""Asked for with each event; Python 3.11 looks a member of an enum up for 0.1 µs."""
 
 
 def amounts_to(events: Sequence[Event]) -> Input:
@@ -143,7 +145,7 @@ class Relay:
 
     def passes(self, events: Sequence[Event]) -> bool:
         """Whether all that the table does with these is to pass their bytes on: so it is with nearly every batch."""
-        return self.state is State.STREAMING and not (events and type(events[-1]) in _LAST)
+        return self.state is _STREAMING and not (events and type(events[-1]) in _LAST)
 
     def take(self, events: Sequence[Event], data: bytes, *, is_told: bool = True) -> list[Action]:
         """Events, and the client's bytes for them. `is_told`: whether `data` tells the failure among them, if any."""

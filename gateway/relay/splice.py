@@ -75,6 +75,8 @@ TRANSITIONS: Final[dict[State, dict[Input, State]]] = {
     State.CUT: {Input.RESUME: State.PLAIN, Input.GIVE_UP: State.OVER},
     State.OVER: {},
 }
+_PLAIN: Final = State.PLAIN
+"""Asked for with each text; Python 3.11 looks a member of an enum up for 0.1 µs."""
 _RICH: Final = (Citation, Finish, RefusalDelta, ReasoningDelta, ReasoningSignature, ArgsDelta)
 _PLACED: Final = (BlockStart, BlockStop, Citation, RefusalDelta, ReasoningDelta, ReasoningSignature, ArgsDelta)
 
@@ -212,7 +214,7 @@ class Splice:
         return self._cuts_left > 0 and error.is_retryable if self._has_content else self._is_resumed
 
     def _keep(self, text: str) -> None:
-        if self.state is State.PLAIN:
+        if self.state is _PLAIN:
             self._texts.append(text)
             if len(self._texts) == _JOINED:
                 self._texts = [self.text]

@@ -40,7 +40,7 @@ _ZERO: Final = ord("0")
 
 Json = dict[str, Any]
 Passed = Mapping[str, bytes]
-"""What the fields that may change held in the frame taken last."""
+"""The numbers of fields that may change, in the frame taken last."""
 Note = Callable[[str, Passed], None]
 
 
@@ -58,6 +58,11 @@ class _Hole(NamedTuple):
     end: int
     name: str
     is_number: bool
+
+    @property
+    def number(self) -> str:
+        """Its name, if it is a number; nobody asks for words."""
+        return self.name if self.is_number else ""
 
     @property
     def takes(self) -> Callable[[bytes], bool]:
@@ -113,9 +118,11 @@ class Template:
         left = [hole for hole in frame.holes if hole.end <= frame.begin]
         right = [hole for hole in frame.holes if hole.begin >= frame.end]
         self._before, *between = frame.around(0, left, frame.begin + 1)
-        self._left = [(hole.name, hole.takes, *each) for hole, each in zip(left, _sized(between), strict=True)]
+        self._left = [(hole.number, hole.takes, *each) for hole, each in zip(left, _sized(between), strict=True)]
         *between, self._after = frame.around(frame.end - 1, right, len(frame.raw))
-        self._right = [(hole.name, hole.takes, *each) for hole, each in zip(right, _sized(between), strict=True)][::-1]
+        self._right = [(hole.number, hole.takes, *each) for hole, each in zip(right, _sized(between), strict=True)][
+            ::-1
+        ]
         self._ending, self._line_end = frame.ending, frame.ending[:1]
         self._size = len(self._before)
         self._double = 2 * (self._size + len(self._after))  # two frames are longer than that
@@ -166,17 +173,19 @@ class Template:
 
     def _narrow(self, frame: bytes, begin: int, end: int) -> tuple[int, int]:
         """From where to where the text stands; nowhere, if a field holds what it may not."""
-        for name, takes, literal, size in self._left:
+        for number, takes, literal, size in self._left:
             found = frame.find(literal, begin)
             if found < 0 or not takes(value := frame[begin:found]):
                 return 1, 0
-            self._passed[name] = value
+            if number:
+                self._passed[number] = value
             begin = found + size
-        for name, takes, literal, size in self._right:
+        for number, takes, literal, size in self._right:
             found = frame.rfind(literal, begin, end)
             if found < 0 or not takes(value := frame[found + size : end]):
                 return 1, 0
-            self._passed[name] = value
+            if number:
+                self._passed[number] = value
             end = found
         return begin, end
 

@@ -280,6 +280,53 @@ def test_whatever_stands_around_the_text_means_what_it_means_alone(dialect: str)
         check(dialect, [a, a, b, d, e, c, c + d + e])
 
 
+VALUES: Final = (
+    *("7", "8", "08", "-8", "1.5", "8e1", "1" + "0" * 17, "1" + "0" * 18, "1" + "0" * 30, "true", "null", "", "[]"),
+    *(
+        '"7"',
+        '""',
+        '"x"',
+        '"xY3"',
+        '"x y"',
+        '"é"',
+        '"x\\"y"',
+        '"\\x"',
+        '"x',
+        '"x","delta":"y"',
+        '7,"delta":"y"',
+        '"x"\n\n',
+    ),
+)
+"""What may stand in a field that is a number, or a word, in other frames."""
+
+
+@pytest.mark.parametrize(
+    ("dialect", "before", "between", "after"),
+    [
+        ("openai", 'data: {"created":', ',"choices":[{"delta":{"content":', "}}]}\n\n"),
+        ("openai", 'data: {"choices":[{"delta":{"content":', '}}],"obfuscation":', "}\n\n"),
+        ("responses", 'data: {"type":"response.output_text.delta","sequence_number":', ',"delta":', "}\n\n"),
+        ("responses", 'data: {"type":"response.output_text.delta","delta":', ',"sequence_number":', "}\r\n\r\n"),
+        ("responses", 'data: {"type":"response.output_text.delta","delta":', ',"obfuscation":', ',"n":0}\n\n'),
+    ],
+)
+@pytest.mark.parametrize("plain", [("1", "2"), ('"x1"', '"y2"')])
+def test_whatever_stands_in_a_field_that_changed_means_what_it_means(
+    dialect: str, before: str, between: str, after: str, plain: tuple[str, str]
+) -> None:
+    is_first = between.endswith('"delta":') or between.endswith('"content":')
+    for value in VALUES:
+        held = [*plain, plain[0], value, plain[0]]
+        around = [(f"{before}{v}{between}", after) if is_first else (before, f"{between}{v}{after}") for v in held]
+        check(dialect, [head.encode() + b'"a"' + tail.encode() for head, tail in around])
+
+
+def test_text_that_may_hold_a_tag_is_never_taken_for_another() -> None:
+    before, after = CHAT[0]
+    for words in product((b'"<think>"', b'"a"', b'"</think>"', b'" "'), repeat=4):
+        check("tags", [before + word + after for word in (b'""', *words, b'"b"', b'"c"')])
+
+
 @pytest.mark.parametrize("dialect", DECODERS)
 def test_wherever_frames_are_cut_they_mean_the_same(dialect: str) -> None:
     for before, after in LAYOUTS[dialect]:

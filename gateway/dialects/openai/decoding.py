@@ -92,7 +92,7 @@ class Decoder(StreamDecoder):
                 return Place((*_DELTA, name))
             case ["tool_calls"], {"tool_calls": [{"custom": {"input": str()}}]}:
                 return Place((*_DELTA, "tool_calls", 0, "custom", "input"))
-            case ["tool_calls"], {"tool_calls": [{"function": {"arguments": str()}} as call]} if not call.get("custom"):
+            case ["tool_calls"], {"tool_calls": [{"function": {"arguments": str()}}]}:
                 return Place((*_DELTA, "tool_calls", 0, "function", "arguments"))
             case _:
                 return None

@@ -51,7 +51,7 @@ class Sink:
     async def drain(self) -> None:
         raise AssertionError("there is always room")
 
-    async def close(self) -> None:
+    async def close(self, last: bytes = b"") -> None:
         self.sent.append("end")
 
     def abort(self) -> None:

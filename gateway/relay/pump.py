@@ -125,14 +125,17 @@ class Pump:
         self._watchdog.wrote(is_progress=self._timeline.content_events > seen, is_finished=is_waited_for)
 
     async def _perform(self, actions: Sequence[Action]) -> None:
-        for action in actions:
+        last = b""
+        for i, action in enumerate(actions, 1):
             match action:
+                case Send(data) if i < len(actions) and type(actions[i]) is Close:
+                    last = data
                 case Send(data):
                     await self._sink.write(data)
                 case Commit(start):
                     await self._sink.commit(start, self.break_off)
                 case Close():
-                    await self._sink.close()
+                    await self._sink.close(last)
                 case Abort() if self._sink.is_committed:
                     self._sink.abort()
                 case Abort():  # collected, so nothing was sent: the error becomes the response

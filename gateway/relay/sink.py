@@ -47,7 +47,7 @@ class Outlet(Protocol):
 
     async def drain(self) -> None: ...
 
-    async def close(self) -> None: ...
+    async def close(self, last: bytes = b"") -> None: ...
 
     def abort(self) -> None: ...
 
@@ -134,10 +134,13 @@ class Sink:
         """Until the client has taken enough for more to be written."""
         await self.write(b"")
 
-    async def close(self) -> None:
-        """The body is complete."""
+    async def close(self, last: bytes = b"") -> None:
+        """The body is complete, with this as the last of it: what is not large leaves in one piece with the end."""
+        if self._collected is not None or len(last) > _PIECE:
+            await self.write(last)
+            last = b""
         if self._collected is None:
-            await self._end(b"")
+            await self._end(last)
         else:
             await self.whole(b"".join(self._collected), self._head(self._start))
 

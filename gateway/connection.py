@@ -20,6 +20,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from gateway.errors import BadRequest, ClientError, GatewayError, TooSlowToSend, WrongMethod
+from gateway.head_first import HeadFirst
 from gateway.wire import extensions
 
 try:
@@ -247,6 +248,7 @@ class Connection(HttpToolsProtocol):
             return
         self._check_head()
         super().on_headers_complete()
+        self.cycle.transport = HeadFirst(self.transport, self.loop)
         self.grown = 0
         self._enter(Phase.BODY)
         if self.pipeline:  # uvicorn stops reading here, and so would not notice a client that leaves
@@ -343,6 +345,9 @@ class Connection(HttpToolsProtocol):
         running = self.running
         if running is None or running.disconnected or not data:
             return True
+        if running.transport is not self.transport:
+            running.transport.flush()  # type: ignore[attr-defined]  # a HeadFirst, done with once there is a body
+            running.transport = self.transport
         self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
         return not self.flow.write_paused
 
@@ -351,7 +356,7 @@ class Connection(HttpToolsProtocol):
         running = self.running
         if running is not None and not running.response_complete and not running.disconnected:
             self._disconnect(running)
-            self.transport.close()
+            running.transport.close()
             self._enter(Phase.CLOSED)
 
     def hang_up(self) -> None:
@@ -381,7 +386,7 @@ class Connection(HttpToolsProtocol):
             self._close_after_earlier_answers()
         elif self.phase in (Phase.BODY, Phase.SURPLUS) and self.cycle.response_started:
             self._disconnect(self.cycle)
-            self.transport.close()
+            self.cycle.transport.close()
         else:
             if self.phase is Phase.BODY:
                 self._disconnect(self.cycle)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, Protocol, runtime_checkable
+from typing import Final, Protocol
 
 import anyio
 import httpx
@@ -32,7 +32,6 @@ _MAX_URLS: Final = 1024
 """Addresses of calls that are remembered, taken apart: a few for each upstream."""
 
 
-@runtime_checkable
 class Stream(Protocol):
     """A body that can hand over what comes in the moment it comes."""
 
@@ -73,9 +72,9 @@ class Answer:
         which streams tell by an error of httpx.
         """
         try:
-            if isinstance(self.stream, Stream):
-                return await self.stream.next(at_once)
-            return await anext(self.stream)
+            if isinstance(self.stream, AsyncIterator):  # asked of a Protocol, this takes some 5 µs
+                return await anext(self.stream)
+            return await self.stream.next(at_once)
         except StopAsyncIteration:
             return None
         except httpx.HTTPError as error:

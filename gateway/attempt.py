@@ -18,6 +18,7 @@ from gateway.dialects import Dialect, limits
 from gateway.dialects.base import Decoder, Encoder, Fault, Json, Outbound, Stamp
 from gateway.dialects.sealing import Sealer
 from gateway.errors import GatewayError, Malformed, Unfit, UpstreamError
+from gateway.neutral.events import Event
 from gateway.neutral.pieces import Piece
 from gateway.neutral.request import Request
 from gateway.neutral.response import Collector
@@ -374,13 +375,14 @@ class Attempt:
         return self._translated
 
     def _fold(self, pieces: Iterable[Piece], collector: Collector) -> None:
-        events = self._restored.feed(pieces)
-        self._client.timeline.note(events, self._watchdog.now())
-        for event in events:
+        for event in self._observe(pieces):
             collector.take(event)
 
-    def _observe(self, pieces: Iterable[Piece]) -> None:
-        self._fold(pieces, Collector())
+    def _observe(self, pieces: Iterable[Piece]) -> list[Event]:
+        """The events, once the timeline has seen them."""
+        events = self._restored.feed(pieces)
+        self._client.timeline.note(events, self._watchdog.now())
+        return events
 
     async def _dump(self, collector: Collector) -> None:
         answer = self._call.dialect.dump(collector.response(), self._answered, self._call.stamp)

@@ -6,7 +6,7 @@ PYTHON ?= python3
 STAMP := $(VENV)/.installed
 # Most tests wait for sockets and deadlines, so more processes than cores end sooner; JOBS=0 runs them in this one.
 JOBS ?= 4
-PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadgroup
+PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadfile
 
 .PHONY: serve test test-all check docs goldens figures conformance clean
 
@@ -29,7 +29,7 @@ goldens: $(STAMP)        ## write the expected files of the transcripts anew; re
 	$(BIN)/pytest tests/dialects/test_transcripts.py --regenerate
 
 figures: $(STAMP)        ## write anew what an event and a request cost; review them by eye
-	$(BIN)/pytest tests/bench --regenerate
+	$(BIN)/pytest tests/bench/test_work.py --regenerate
 
 conformance: $(VENV)/.conformance    ## play official SDKs on every upstream, and write docs/conformance.md
 	$(BIN)/python -m tests.conformance

@@ -19,7 +19,7 @@ from tests.bench.carriers import EVENTS
 from tests.bench.figures import CARRIERS, Figure, excess, is_outdated, spelled
 from tests.measured import measure, notes
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("callgrind")]
+pytestmark = pytest.mark.slow
 
 ROOT: Final = Path(__file__).parents[2]
 FILE: Final = Path(__file__).parent / "figures" / "callgrind.yaml"

@@ -21,7 +21,7 @@ from tests.conformance.node_clients import Unavailable, install
 from tests.conformance.page import PATH, page, without_python
 from tests.conformance.scenarios import SCENARIOS
 
-pytestmark = [pytest.mark.conformance, pytest.mark.xdist_group("conformance")]
+pytestmark = pytest.mark.conformance
 
 
 @pytest.fixture(scope="module")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -28,15 +29,25 @@ def truss_server(model: str, folder: Path, *, is_development: bool = False) -> I
     port, log = free_port(), folder / "log.txt"
     command = ["bash", str(SERVER / "run.sh"), str(port), model, *(["development"] if is_development else [])]
     environment = {**os.environ, "TRUSS_BUILD": str(folder)}
-    with (
-        log.open("wb") as out,
-        subprocess.Popen(command, stdout=out, stderr=out, env=environment, start_new_session=True) as process,
-    ):
-        try:
-            _wait(port, process, log)
-            yield f"http://127.0.0.1:{port}/v1/models/model:predict"
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)  # asked politely it waits for open requests, up to an hour
+    with log.open("wb") as out, ExitStack() as starting:
+        starting.enter_context(_one_at_a_time())
+        with subprocess.Popen(command, stdout=out, stderr=out, env=environment, start_new_session=True) as process:
+            try:
+                _wait(port, process, log)
+                starting.close()
+                yield f"http://127.0.0.1:{port}/v1/models/model:predict"
+            finally:
+                os.killpg(process.pid, signal.SIGKILL)  # asked politely it waits for open requests, up to an hour
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Of several test processes: the first start installs for all of them."""
+    path = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "triglot" / "truss.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _wait(port: int, process: subprocess.Popen[bytes], log: Path) -> None:

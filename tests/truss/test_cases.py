@@ -22,7 +22,7 @@ from tests.e2e.gateway_process import config_of, gateway
 from tests.sockets import connected
 from tests.truss.real_server import truss_server
 
-pytestmark = [pytest.mark.truss, pytest.mark.xdist_group("truss")]
+pytestmark = pytest.mark.truss
 
 INDEX: Final = Path(__file__).parent / "INDEX.tsv"
 QUICKLY: Final = {"delay_s": 0.05, "stall_s": 3.2}

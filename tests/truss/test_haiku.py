@@ -14,7 +14,7 @@ from tests.e2e.clients import CLIENTS, PATIENCE_S, Heard, OpenAIClient, predict_
 from tests.e2e.gateway_process import config_of, gateway
 from tests.truss.real_server import truss_server
 
-pytestmark = [pytest.mark.truss, pytest.mark.xdist_group("truss")]
+pytestmark = pytest.mark.truss
 
 PROMPT = "Write a haiku about the ocean."
 HAIKU = "Grey waves fold and fall,\nsalt wind combs the waiting shore,\nthe tide keeps its word.\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import select
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import httpx
 
@@ -14,6 +14,14 @@ from gateway.upstreams.response import Phase, ResponseParser
 
 _PIECE: Final = 256 * 1024
 """Bytes of a request written in one go: a large one written at once would hold up every stream meanwhile."""
+
+
+class Reply(NamedTuple):
+    """A response's head, and its body to be read."""
+
+    status: int
+    fields: list[tuple[bytes, bytes]]
+    body: Body
 
 
 class Owner(Protocol):
@@ -51,7 +59,7 @@ class Connection(asyncio.Protocol):
         """Whether the peer has neither closed nor said anything, as far as this machine knows by now."""
         return not self._is_lost and not self._poll.poll(0)
 
-    async def exchange(self, head: bytes, content: bytes, *, has_body: bool = True) -> httpx.Response:
+    async def exchange(self, head: bytes, content: bytes, *, has_body: bool = True) -> Reply:
         """Sends a request; the response once its head is there. The request may still be under way then.
 
         `has_body`: whether the response has one, if it says so. Raises Dropped if the peer closes without a word,
@@ -68,7 +76,7 @@ class Connection(asyncio.Protocol):
         except asyncio.CancelledError:
             body.abandon()
             raise
-        return httpx.Response(parser.status, headers=parser.fields, stream=body)
+        return Reply(parser.status, parser.fields, body)
 
     # -- for the body
 

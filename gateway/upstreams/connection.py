@@ -10,7 +10,7 @@ import httpx
 
 from gateway.upstreams.body import Body
 from gateway.upstreams.failures import Dropped
-from gateway.upstreams.response import Phase, ResponseParser
+from gateway.upstreams.response import BODY, Phase, ResponseParser
 
 _PIECE: Final = 256 * 1024
 """Bytes of a request written in one go: a large one written at once would hold up every stream meanwhile."""
@@ -131,7 +131,7 @@ class Connection(asyncio.Protocol):
             self._got_head(self._waiter)
         if piece:
             body.feed(piece)
-        if parser.phase > Phase.BODY and parser is self._parser:
+        if parser.phase > BODY and parser is self._parser:
             self._finish(parser, body)
 
     def _got_head(self, waiter: asyncio.Future[None]) -> None:

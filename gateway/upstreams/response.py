@@ -28,6 +28,10 @@ class Phase(enum.IntEnum):
     BROKEN = 3
 
 
+BODY: Final = Phase.BODY
+"""Where it is compared for every read: looking up a member of an enum costs as much as all the rest."""
+
+
 class _Refused(Exception):
     """What the parser takes and we don't; it stops there."""
 
@@ -70,7 +74,7 @@ class ResponseParser:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._refuse(str(error.__context__ or error))
-        if self.phase > Phase.BODY:
+        if self.phase > BODY:
             self.close()
         if self._pieces:
             body = b"".join(self._pieces)

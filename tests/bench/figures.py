@@ -26,7 +26,7 @@ Figures = dict[str, dict[str, Figure]]
 
 PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
 FILE: Final = Path(__file__).parent / "figures" / f"{PYTHON}.yaml"
-LIBRARIES: Final = ("aiohttp", "anyio", "httpx", "starlette", "uvicorn")
+LIBRARIES: Final = ("anyio", "httpx", "starlette", "uvicorn")
 """Those whose Python is run for a request: its figures hold for these versions of them only."""
 
 TOLERANCE: Final = 0.10

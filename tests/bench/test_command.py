@@ -129,6 +129,7 @@ def test_a_gateway_with_a_core_of_its_own_stays_there() -> None:
 
 
 @linux_only
+@pytest.mark.slow
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two cores")
 def test_pinning_is_told_with_the_figures() -> None:
     asked = ("--pin", "--quick", "--pairs", "truss:truss", "--streams", "1", "--tokens", "1", "--json", "-")
@@ -167,6 +168,7 @@ def test_an_upstream_that_listens_already_is_used_and_left_alone() -> None:
         assert started is not None
 
 
+@pytest.mark.slow
 def test_several_workers_are_metered_together() -> None:
     asked = ("--pairs", "truss:truss", "--streams", "2", "--tokens", "2", "--workers", "2", "--json", "-")
     result = CliRunner().invoke(main, ["bench", "--quick", *asked])

@@ -128,8 +128,7 @@ def gateway_in_thread(config: Config) -> Iterator[Gateway]:
 
     collector = _Collector(gateway)
     loggers = [logging.getLogger("triglot"), logging.getLogger("uvicorn.error"), logging.getLogger("asyncio")]
-    before = loggers[0].level
-    loggers[0].setLevel(logging.INFO)
+    loggers[0].setLevel(logging.INFO)  # for good: gateways of several scopes end in any order
     for logger in loggers:
         logger.addHandler(collector)
     try:
@@ -137,7 +136,6 @@ def gateway_in_thread(config: Config) -> Iterator[Gateway]:
             gateway.port = server.port
             yield gateway
     finally:
-        loggers[0].setLevel(before)
         for logger in loggers:
             logger.removeHandler(collector)
 

@@ -81,7 +81,7 @@ SIZES = st.lists(st.integers(-1, 60), max_size=4)
 @pytest.mark.parametrize("client", DIALECTS)
 @pytest.mark.parametrize("upstream", DIALECTS)
 @given(data=st.data())
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_translated(upstream: str, client: str, data: st.DataObject) -> None:
     """With and without tools to restore, and where another upstream may go on."""
     is_plain = "truss" in (upstream, client)
@@ -105,7 +105,7 @@ def test_translated(upstream: str, client: str, data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 @given(data=st.data())
-@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_passed_through(dialect: str, data: st.DataObject) -> None:
     """The same bytes, and the same events for who observes."""
     events = data.draw(answers(text_only) if dialect == "truss" else st.one_of(answers(), answers(text_only)))

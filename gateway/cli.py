@@ -212,7 +212,7 @@ def simulate(host: str, port: int, script: str) -> None:
 )
 @click.option("--rounds", type=click.IntRange(1, 100), default=1, show_default=True, help="The median is told.")
 @click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Of the gateway.")
-@click.option("--quick", is_flag=True, help="50 streams of 50 tokens, in under a minute. Figures are coarse.")
+@click.option("--quick", is_flag=True, help="50 streams of 50 tokens, in a minute or two. Figures are coarse.")
 @click.option("--pin", "is_pinned", is_flag=True, help="The gateway on cores of its own (Linux).")
 @click.option(
     "--json",

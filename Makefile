@@ -37,6 +37,7 @@ conformance: $(VENV)/.conformance    ## play official SDKs on every upstream, an
 docs: $(STAMP)           ## write the pages that are printed from the code
 	$(BIN)/triglot translation > docs/translation.md
 	$(BIN)/python -m tests.faults > docs/faults.md
+	$(BIN)/python -m tests.docs.reference
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache tests/conformance/node/node_modules

@@ -76,6 +76,8 @@ def schema() -> dict[str, Any]:
 
 def _options_schema(dialect: str) -> dict[str, Any]:
     options = TypeAdapter(DIALECTS[dialect].options).json_schema()
+    for name, meaning in DIALECTS[dialect].meanings.items():
+        options["properties"][name]["description"] = meaning
     return {
         "if": {"properties": {"dialect": {"const": dialect}}},
         "then": {"properties": {"options": {**options, "additionalProperties": False}}},

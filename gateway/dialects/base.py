@@ -308,5 +308,7 @@ class Dialect:
     """None: no upstream of this dialect can be given the beginning of an answer."""
     lossy: tuple[tuple[str, str], ...] = ()
     """What this dialect can't carry: (what, what becomes of it)."""
+    meanings: Mapping[str, str] = field(default_factory=dict)
+    """What each of `options` says, for editors and the docs."""
     profiles: Profiles | None = None
     """The kinds of servers that speak this dialect, for the docs."""

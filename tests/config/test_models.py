@@ -49,9 +49,9 @@ def dialects(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     """Options of our own, so that these promises don't move with the dialects'."""
     if "real" not in request.node.name:
         stand_ins = {
-            "openai": SimpleNamespace(options=Plain, auth="bearer"),
-            "anthropic": SimpleNamespace(options=Plain, auth="x-api-key"),
-            "truss": SimpleNamespace(options=Wrapped, auth="api-key"),
+            "openai": SimpleNamespace(options=Plain, auth="bearer", meanings={}),
+            "anthropic": SimpleNamespace(options=Plain, auth="x-api-key", meanings={}),
+            "truss": SimpleNamespace(options=Wrapped, auth="api-key", meanings={}),
         }
         for module in (upstream_module, told_module):
             monkeypatch.setattr(module, "DIALECTS", stand_ins)

@@ -9,7 +9,7 @@ from gateway.dialects.anthropic.encoding import Encoder, dump
 from gateway.dialects.anthropic.failures import dump_error, load_error
 from gateway.dialects.anthropic.guarding import guard
 from gateway.dialects.anthropic.limits import LIMITS
-from gateway.dialects.anthropic.options import MEANINGS, PROFILES, Options
+from gateway.dialects.anthropic.options import MEANINGS, OPTION_MEANINGS, PROFILES, Options
 from gateway.dialects.anthropic.parsing import HEADERS, parse
 from gateway.dialects.anthropic.prefixing import PREFIXING
 from gateway.dialects.anthropic.rendering import PATH, forward, render
@@ -87,5 +87,6 @@ DIALECT: Final = Dialect(
         ("citations of other vendors", "dropped"),
         ("arguments that were cut, in a whole answer", "`_raw`"),
     ),
+    meanings=OPTION_MEANINGS,
     profiles=Profiles(PROFILES, MEANINGS),
 )

@@ -72,15 +72,18 @@ MEANINGS: Final[Mapping[str, str]] = {
     "image_urls": "whether it fetches images by address, else only their data",
 }
 """What each feature says, for the docs."""
+OPTION_MEANINGS: Final[Mapping[str, str]] = {
+    "profile": "the kind of server, which settles what it accepts; each feature may be set on its own too",
+    "version": "the `anthropic-version` sent, where the client's body isn't forwarded with its own",
+    "max_tokens": "tokens of an answer where the client set no limit, which this API demands",
+    **MEANINGS,
+}
+"""What each option says, for editors and the docs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What an operator may set for an upstream of this dialect.
-
-    `profile`: the kind of server, which settles what it accepts; each feature may be set on its own too.
-    `version`: the `anthropic-version` sent. `max_tokens`: sent when the client set none, which this API demands.
-    """
+    """What an operator may set for an upstream of this dialect; `OPTION_MEANINGS` says what each is for."""
 
     profile: ProfileName = "generic"
     version: Version = SAMPLING_VERSION

@@ -11,7 +11,7 @@ from gateway.dialects.openai.decoding import Decoder, load
 from gateway.dialects.openai.encoding import Encoder, dump
 from gateway.dialects.openai.failures import dump_error, load_error
 from gateway.dialects.openai.guarding import guard
-from gateway.dialects.openai.options import Options
+from gateway.dialects.openai.options import OWN_MEANINGS, Options
 from gateway.dialects.openai.parsing import parse
 from gateway.dialects.openai.prefixing import PREFIXING
 from gateway.dialects.openai.profiles import MEANINGS, PROFILES
@@ -81,6 +81,7 @@ _CHAT: Final = Dialect(
         ("logprobs", "dropped, and named"),
         ("an answer's beginning", "as the profile says, else refused"),
     ),
+    meanings={**OWN_MEANINGS, **MEANINGS},
     profiles=Profiles(PROFILES, MEANINGS),
 )
 DIALECT: Final = replace(_CHAT, relayed=(completions.beside(_CHAT), embeddings.beside(_CHAT)))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from gateway.dialects.turns import MidSystem
 
@@ -20,14 +21,19 @@ Structured = Literal["json_schema", "json_object", "none"]
 UserField = Literal["user", "safety_identifier", "none"]
 Sampler = Literal["top_k", "min_p", "repetition_penalty"]
 
+OWN_MEANINGS: Final[Mapping[str, str]] = {
+    "profile": "the kind of server that listens there; every setting of that kind may be set on its own too",
+    "keeps_billing_header": "a line that one coding agent puts in front of its instructions, different in each call, "
+    "is passed on although it defeats prefix caches",
+}
+"""What the options say that are no settings of a profile, for editors and the docs."""
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """What an operator may set for an upstream of this dialect.
 
-    `profile` is the kind of server that listens there; every other setting replaces one of that profile's, whose
-    meanings and values are in `docs/translation.md`. `keeps_billing_header`: a line that one coding agent puts in front
-    of its instructions, different in each call, is passed on although it defeats prefix caches.
+    Beside `OWN_MEANINGS`, each replaces the setting of that name that the profile has (`profiles.MEANINGS`).
     """
 
     profile: ProfileName = "generic"

@@ -9,7 +9,7 @@ from gateway.dialects.responses.decoding import Decoder, load
 from gateway.dialects.responses.encoding import Encoder
 from gateway.dialects.responses.failures import dump_error, load_error
 from gateway.dialects.responses.guarding import guard
-from gateway.dialects.responses.options import Options
+from gateway.dialects.responses.options import MEANINGS, Options
 from gateway.dialects.responses.output import dump
 from gateway.dialects.responses.parsing import parse
 from gateway.dialects.responses.rendering import PATH, forward, render
@@ -38,6 +38,7 @@ DIALECT: Final = Dialect(
     dump_error=dump_error,
     load_error=load_error,
     options=Options,
+    meanings=MEANINGS,
     auth="bearer",
     passed_on=("retry-after", "x-should-retry", "x-ratelimit-", "openai-processing-ms", "openai-version"),
     absent=ABSENT,

@@ -22,15 +22,17 @@ PROFILES: Final[Mapping[str, Profile]] = {
     "vllm": Profile(efforts=_THREE_EFFORTS),
 }
 ProfileName = Literal["openai", "generic", "vllm"]
+MEANINGS: Final[Mapping[str, str]] = {
+    "profile": "the kind of server that listens there: what it calls later instructions, and which efforts it knows",
+    "encrypted_reasoning": "whether its reasoning is asked for in sealed form, which the next turn gives back; "
+    "models that don't reason may refuse the question",
+}
+"""What each option says, for editors and the docs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What an operator may set for an upstream of this dialect. `profile`: the kind of server that listens there.
-
-    `encrypted_reasoning`: whether its reasoning is asked for in sealed form, which the next turn gives back; models
-    that don't reason may refuse the question.
-    """
+    """What an operator may set for an upstream of this dialect; `MEANINGS` says what each is for."""
 
     profile: ProfileName = "openai"
     encrypted_reasoning: bool = True

@@ -13,7 +13,7 @@ from gateway.dialects.truss.decoding import decoder
 from gateway.dialects.truss.encoding import dump, encoder, guard
 from gateway.dialects.truss.failures import dump_error, load_error
 from gateway.dialects.truss.loading import load, observe, passes
-from gateway.dialects.truss.options import Options
+from gateway.dialects.truss.options import MEANINGS, Options
 from gateway.dialects.truss.parsing import parse
 from gateway.dialects.truss.prefixing import PREFIXING
 from gateway.dialects.truss.rendering import forward, render
@@ -66,6 +66,7 @@ DIALECT: Final = Dialect(
     dump_error=dump_error,
     load_error=load_error,
     options=Options,
+    meanings=MEANINGS,
     auth="bearer",
     lends=(*_paths("/sync"), Path("/model-{model}")),
     absent=tuple(Absent(path.template, 501, _NOT_SERVED) for action in _ABSENT for path in _paths(action)),

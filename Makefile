@@ -6,9 +6,10 @@ PYTHON ?= python3
 STAMP := $(VENV)/.installed
 # Most tests wait for sockets and deadlines, so more processes than cores end sooner; JOBS=0 runs them in this one.
 JOBS ?= 4
+LOCK ?= deploy/requirements.lock
 PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadfile
 
-.PHONY: serve test test-all check docs goldens figures conformance clean
+.PHONY: serve test test-all check docs goldens figures conformance lock clean
 
 serve: $(VENV)/.runs     ## start the gateway on the built-in simulator
 	$(BIN)/triglot serve
@@ -38,6 +39,11 @@ docs: $(STAMP)           ## write the pages that are printed from the code
 	$(BIN)/triglot translation > docs/translation.md
 	$(BIN)/python -m tests.faults > docs/faults.md
 	$(BIN)/python -m tests.docs.reference
+	$(BIN)/python -m tests.release > docs/licences.md
+
+lock: $(VENV)/lock/bin/uv    ## write what an image installs, with hashes; UPGRADE=--upgrade takes newer releases
+	$(VENV)/lock/bin/uv pip compile -q --no-config --universal --python-version 3.11 --generate-hashes $(UPGRADE) \
+		--custom-compile-command "make lock" -o $(LOCK) pyproject.toml
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache tests/conformance/node/node_modules
@@ -53,6 +59,10 @@ $(STAMP): pyproject.toml | $(BIN)/python
 $(VENV)/.conformance: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[conformance]"
 	@touch $@
+
+$(VENV)/lock/bin/uv: | $(BIN)/python
+	$(BIN)/python -m venv $(VENV)/lock
+	$(VENV)/lock/bin/python -m pip install -q --disable-pip-version-check "uv>=0.13,<1"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -17,12 +17,15 @@ from typing import Final
 import pytest
 
 from tests.e2e.gateway_process import free_port, wait_until_ready
+from tests.release import lock
 from tests.release.project import NAME, ROOT, VERSION, tracked
 
 pytestmark = pytest.mark.slow
 
 INSTALL_S: Final = 600.0
 START_S: Final = 30.0
+PYTHONS: Final = ("3.11", "3.12", "3.13")
+"""All that are promised. Of the others, those that this machine has are tried."""
 NOT_IN_SOURCE: Final = {".gitattributes"}
 """Tracked files that only git itself reads."""
 ROUTES: Final = 'upstreams: {near: {dialect: openai, url: "simulator://"}}\nroutes: {demo: near}\n'
@@ -81,9 +84,9 @@ def installed(
     return environment_with(tmp_path_factory.mktemp("clean"), [built[request.param]])
 
 
-def environment_with(folder: Path, *installs: Sequence[str | Path]) -> Path:
+def environment_with(folder: Path, *installs: Sequence[str | Path], python: str = sys.executable) -> Path:
     """A new environment in which pip has installed, in turn, what each of the arguments names."""
-    run([sys.executable, "-m", "venv", folder / "venv"], folder)
+    run([python, "-m", "venv", folder / "venv"], folder)
     programs = folder / "venv" / "bin"
     for arguments in installs:
         run([programs / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check", *arguments], folder)
@@ -143,6 +146,27 @@ def test_its_commands_run(installed: Path, tmp_path: Path) -> None:
 
 def test_it_serves_a_stream_and_ends_when_told(installed: Path, tmp_path: Path) -> None:
     assert_serves(installed, tmp_path)
+
+
+@pytest.mark.parametrize("version", PYTHONS)
+def test_it_serves_on_what_the_lock_file_names_and_on_nothing_else(
+    built: Mapping[str, Path], tmp_path: Path, version: str
+) -> None:
+    """As an image is made: hashes for all, and no release that isn't named."""
+    locked: list[str | Path] = ["--require-hashes", "--only-binary", ":all:", "-r", lock.LOCK]
+    programs = environment_with(tmp_path, locked, ["--no-deps", built[".whl"]], python=python(version))
+    assert "No broken requirements" in run([programs / "python", "-m", "pip", "check"], tmp_path)
+    assert_serves(programs, tmp_path)
+
+
+def python(version: str) -> str:
+    """The program of a Python. Skips the test where this machine has none that runs."""
+    if sys.version_info[:2] == tuple(map(int, version.split("."))):
+        return sys.executable
+    found = shutil.which(f"python{version}")
+    if found is None or subprocess.run([found, "-c", ""], capture_output=True, check=False).returncode != 0:
+        pytest.skip(f"there is no python{version} here")
+    return found
 
 
 def assert_serves(programs: Path, folder: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from starlette.routing import Route, Router
@@ -20,10 +21,12 @@ from gateway.dialects.base import Dialect, Path
 from gateway.dialects.sealing import Sealer
 from gateway.endpoint import Endpoint, shutting_down
 from gateway.fixed import ByMethod, Fixed, Models, NotServed, Ready, readable, refuse, tell, unknown_path
+from gateway.gauges import Gauges, MetricsPage, why_not_ready
 from gateway.judging import health_checked
 from gateway.routing.table import Table
 from gateway.running import Running
 from gateway.simulator.app import SimulatorTransport
+from gateway.telemetry.meter import COUNTING, Gauged, Unmetered
 from gateway.upstreams.client import Upstreams
 from gateway.upstreams.health import HealthChecks
 
@@ -33,15 +36,28 @@ __all__ = ["Gateway", "build", "refuse"]
 class Gateway:
     """The gateway as an ASGI app. Opens its connection pools on start, closes them on stop."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, meter: Gauged | None = None) -> None:
+        """`meter`: what counts, where metrics are on; None: one of its own."""
         self._config = config
+        if meter is None and config.server.metrics:
+            from gateway.telemetry import prometheus
+
+            meter = prometheus.alone()
         self.beside: list[Callable[[], Coroutine[Any, Any, None]]] = []
         """What runs beside it from start to stop."""
         upstreams = Upstreams({"simulator": SimulatorTransport()})
-        services = Services(config.server, Table(config), upstreams, Sealer(config.server.sealing), Aside())
+        services = Services(
+            config.server,
+            Table(config),
+            upstreams,
+            Sealer(config.server.sealing),
+            Aside(),
+            meter=meter or Unmetered(),
+        )
         self._in_force = InForce(services)
+        self._gauges = None if meter is None else Gauges(self._in_force, meter)
         self._checks = HealthChecks(upstreams, self._note_check)
-        routes = [*_operator_routes(self._in_force.running), *_client_routes(self._in_force)]
+        routes = [*_operator_routes(self._in_force, self._gauges), *_client_routes(self._in_force)]
         otherwise = UntilDrained(self._in_force.running, unknown_path)
         self._direct = dict(_direct(routes))
         self._router = Router(routes, default=otherwise, lifespan=self._lifespan, redirect_slashes=False)
@@ -57,8 +73,12 @@ class Gateway:
     @asynccontextmanager
     async def _lifespan(self, app: Any) -> AsyncIterator[None]:
         await self._checks.watch(self._config.upstreams)
+        if self._gauges is not None:
+            self._gauges.start()
         beside = [asyncio.ensure_future(run()) for run in self.beside]
         yield
+        if self._gauges is not None:
+            self._gauges.stop()
         await self._checks.aclose()
         for task in beside:
             task.cancel()
@@ -98,14 +118,16 @@ class Gateway:
         self._in_force.running.end(shutting_down)
 
 
-def build(config: Config) -> Gateway:
-    """The gateway that a configuration describes."""
-    return Gateway(config)
+def build(config: Config, meter: Gauged | None = None) -> Gateway:
+    """The gateway that a configuration describes. `meter`: of one that is a worker among several."""
+    return Gateway(config, meter)
 
 
-def _operator_routes(running: Running) -> Iterator[Route]:
+def _operator_routes(in_force: InForce, gauges: Gauges | None) -> Iterator[Route]:
     yield Route("/livez", readable(Fixed({"status": "ok"})))
-    yield Route("/readyz", readable(Ready(lambda: not running.is_draining)))
+    yield Route("/readyz", readable(Ready(partial(why_not_ready, in_force))))
+    if gauges is not None:
+        yield Route("/metrics", readable(MetricsPage(in_force, gauges)))
     yield Route("/", readable(Fixed({"name": "triglot", "models": "/v1/models"})))
 
 
@@ -166,5 +188,5 @@ def _calls(in_force: InForce, dialect: Dialect, base: Path) -> Iterator[tuple[st
         for path in called.paths:
             yield base.template + path.template, Endpoint(in_force, called, {**base.params, **path.params})
     if (counts := dialect.counts) is not None:
-        asked = replace(dialect, parse=counts.parse)
+        asked = replace(dialect, parse=counts.parse, operation=COUNTING)
         yield base.template + counts.path.template, Endpoint(in_force, asked, base.params, Count)

@@ -36,6 +36,7 @@ from gateway.routing.table import Table
 from gateway.routing.target import Target
 from gateway.running import Running
 from gateway.slots import Slot
+from gateway.telemetry.meter import Meter, Unmetered
 from gateway.telemetry.timeline import Timeline
 from gateway.upstreams.client import Answer, Upstreams, read_refusal, scrub
 
@@ -58,6 +59,7 @@ class Services:
     sealer: Sealer
     aside: Aside
     states: States = field(default_factory=States)
+    meter: Meter = field(default_factory=Unmetered)
     grammar_faults: Counter[tuple[str, Fault]] = field(default_factory=Counter)
     """How often an answer of ours broke the grammar of its dialect, by the dialect's name and what was wrong."""
 
@@ -157,6 +159,11 @@ class Attempt:
     def dropped_fragments(self) -> int:
         """Fragments of tool calls that came too late to belong anywhere."""
         return self._sequencer.dropped
+
+    @property
+    def lost(self) -> tuple[int, int]:
+        """How many fields of the request were dropped, and how many adapted."""
+        return len(self._outbound.dropped), len(self._outbound.adapted)
 
     @property
     def has_head(self) -> bool:

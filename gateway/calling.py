@@ -15,6 +15,7 @@ from gateway.routing.course import Try
 from gateway.routing.table import Route
 from gateway.routing.target import Target
 from gateway.telemetry.log import Record, Tried
+from gateway.telemetry.meter import Called
 from gateway.telemetry.timeline import Timeline
 
 
@@ -75,16 +76,26 @@ class Calling:
             tried.end = self.record.error or "complete"
             return None
         finally:
-            tried.ms = round((self._loop.time() - begun) * 1000, 1)
+            self._ended(tried, planned.target, self._loop.time() - begun)
 
     def _book(self, planned: Try) -> Tried:
         """The entry of a try. One that stands alone needs none: the line says it all."""
-        if not planned.is_again:
+        meter, route, before = self.services.meter, self.route.name, self._tried[-1] if self._tried else None
+        if planned.is_again:
+            meter.retried(route, planned.target.name)
+        else:
             self._budget(planned.target).count(self._loop.time())
+            if before is not None and before.ms is not None:  # it has ended; else they are tried side by side
+                meter.failed_over(route, before.upstream)
         tried = Tried(*planned.target.key, round(planned.delay_s * 1000, 1))
         self._tried.append(tried)
         self.record.tries = self._tried if len(self._tried) > 1 else None
         return tried
+
+    def _ended(self, tried: Tried, target: Target, seconds: float) -> None:
+        tried.ms = round(seconds * 1000, 1)
+        dialect, operation = target.upstream.dialect, self.call.dialect.operation
+        self.services.meter.called(Called(self.route.name, operation, target.name, dialect, tried.end, seconds))
 
     async def _try(self, target: Target, client: Client, rest: Rest | None) -> None:
         """One try of one target, counted as under way as long as it lasts."""
@@ -131,6 +142,8 @@ class Calling:
                 judge.settle(attempt.error, has_head=attempt.has_head)
         finally:
             record.queue_ms = round(attempt.queued_s * 1000, 1) or None
+            dropped, adapted = attempt.lost
+            record.dropped, record.adapted = dropped or None, adapted or None
             record.dropped_fragments = attempt.dropped_fragments or None
             if (fault := attempt.grammar_fault) is not None:
                 record.grammar_fault = str(fault)

@@ -162,6 +162,8 @@ class Exchange:
         self.record.stream = request.stream
         route, name = self._services.table.find((request.model, *request.aliases), is_versioned=request.is_versioned)
         self.record.route = route.name
+        if request.stream:
+            self._services.meter.stream_began(route.name)
         request = governed(request, route, self._services.settings, is_strict=unread.is_strict)
         self._request = request
         self._watchdog.start(self._patience(route))
@@ -282,6 +284,7 @@ class Exchange:
             record.finish_reason, record.is_certain = str(timeline.finish.reason), timeline.finish.is_certain
             record.finish_inferred = timeline.finish.is_inferred or None
         log.write(record)
+        self._services.meter.ended(record, self._dialect.operation, timeline, self.sink.pause_s)
 
     def _close_departure(self) -> None:
         """However the answer ended, its client had left before, and may never have had a head."""

@@ -51,13 +51,13 @@ class Fixed:
 class Ready:
     """Whether to send requests here: 503 where not, for whatever watches."""
 
-    def __init__(self, is_ready: Callable[[], bool]) -> None:
-        self._is_ready = is_ready
+    def __init__(self, why_not: Callable[[], Mapping[str, Any]]) -> None:
+        """`why_not`: what stands against it; empty where nothing does."""
+        self._why_not = why_not
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_ready = self._is_ready()
-        body = orjson.dumps({"status": "ok" if is_ready else "draining"})
-        await _respond(send, 200 if is_ready else 503, body)
+        against = self._why_not()
+        await _respond(send, 503 if against else 200, orjson.dumps(against or {"status": "ok"}))
 
 
 class ByMethod:

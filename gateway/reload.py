@@ -15,7 +15,7 @@ logger: Final = logging.getLogger("triglot")
 LOOK_EVERY_S: Final = 1.0
 """How often a watched file is looked at. Looking costs a system call, works on every file system, and sees the links
 that Kubernetes swaps, none of which is true of the kernel's notifications."""
-BOUND: Final = ("host", "port", "workers")
+BOUND: Final = ("host", "port", "workers", "metrics")
 """Settings of the server that hold as long as it listens."""
 MAX_NAMED: Final = 10
 """Changes that one line of the log names."""

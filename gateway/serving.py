@@ -7,11 +7,13 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 
 from gateway import app, server
 from gateway.config import Config
 from gateway.reload import Reloader, RoutesFile
+from gateway.telemetry.meter import Gauged
 from gateway.telemetry.stderr import log_to_stderr
 from gateway.workers.listening import listeners
 from gateway.workers.supervisor import CANT_START, Supervisor
@@ -62,13 +64,36 @@ def _together(file: RoutesFile, on_ready: OnReady, *, watches: bool) -> int:
         logger.error("%s", error)
         return CANT_START
     port = sockets[0][0].getsockname()[1]
-    return Supervisor(file, sockets, _be_worker, partial(on_ready, port), watches=watches).run()
+    supervisor = Supervisor(file, sockets, _be_worker, partial(on_ready, port), watches=watches)
+    return _metered(supervisor) if settings.metrics else supervisor.run()
 
 
-def _be_worker(number: int, config: Config, sockets: list[socket.socket], channel: socket.socket) -> None:
+def _metered(supervisor: Supervisor) -> int:
+    """All workers count in one folder, so that each can tell of all."""
+    from gateway.telemetry import prometheus  # before there are workers, which then have it in common
+
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(prometheus.shared_folder())
+        except OSError as error:
+            logger.error("%s", error)
+            logger.error("several workers count in a folder of temporary files: set TMPDIR, or server.metrics: off")
+            return CANT_START
+        supervisor.serve = partial(_be_worker, meter_of=partial(prometheus.of_worker, folder))
+        supervisor.on_end = partial(prometheus.worker_ended, folder)
+        return supervisor.run()
+
+
+def _be_worker(
+    number: int,
+    config: Config,
+    sockets: list[socket.socket],
+    channel: socket.socket,
+    meter_of: Callable[[int], Gauged] | None = None,
+) -> None:
     log_to_stderr(number)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # what is said of a start is said once
-    gateway = app.build(config.shared(number))
+    gateway = app.build(config.shared(number), meter_of and meter_of(number))
 
     async def take(config: Config) -> None:
         await gateway.take(config.shared(number))

@@ -24,6 +24,11 @@ class Server(Section):
         "Processes that serve the address, best one for each core. Each knows its own requests only: breakers, "
         "balance, retry budgets and health checks are each worker's own; max_in_flight and its queue are shared out.",
     )
+    metrics: bool = default(
+        True,
+        "Whether GET /metrics tells Prometheus about requests, upstreams and the process. That costs each request "
+        "some 30 microseconds, and its tokens nothing.",
+    )
     max_body: Bytes = default(
         "32MiB", "Largest request body. Anthropic takes 32 MB; a long context with a few images fits."
     )

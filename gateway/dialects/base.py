@@ -273,6 +273,8 @@ class Dialect:
     """What an operator may set per upstream: a frozen dataclass of the dialect's module."""
     auth: str
     """How the credential is sent where the operator does not say: `bearer`, `api-key`, `x-api-key` or `none`."""
+    operation: str = "chat"
+    """What its calls are to OpenTelemetry (`gen_ai.operation.name`)."""
     guard: Callable[[Request], Guard | None] = unguarded
     """The grammar of the streams that `encoder` makes for the same request; `None` where they have none."""
     id_header: str = "x-request-id"

@@ -20,6 +20,9 @@ Tell = Callable[[GatewayError], Awaitable[None]]
 _PIECE: Final = 32 * 1024
 """Bytes of a whole answer written at a time: what a client does not take waits with us, not in its connection."""
 
+_PAUSE_S: Final = 0.005
+"""A write that takes less has waited for its turn in the event loop, if for anything, and not for its client."""
+
 
 class Aborted(Exception):
     """Raised through a server that lacks our extension: it closes the connection without the last chunk."""
@@ -76,6 +79,8 @@ class Sink:
         self.is_over = False
         self.written = 0
         """Bytes of the body that the server took from us."""
+        self.pause_s = 0.0
+        """How long the answer stood still until its client took more of it, in all."""
         self.silent_since = math.inf
         """When the last write was done, on the loop's clock; never while one waits for the client, nor before any."""
 
@@ -114,7 +119,7 @@ class Sink:
                 raise Unfit(f"the answer exceeds {self._max_answer} bytes, and HTTP/1.0 can't have it streamed")
         else:
             self.silent_since = math.inf
-            await self._send({"type": "http.response.body", "body": data, "more_body": True})
+            await self._put(data, is_last=False)
             self.written += len(data)
             self.silent_since = self._now()
 
@@ -186,7 +191,16 @@ class Sink:
 
     async def _end(self, data: bytes) -> None:
         self.is_over = True
-        await self._send({"type": "http.response.body", "body": data, "more_body": False})
+        await self._put(data, is_last=True)
+
+    async def _put(self, data: bytes, *, is_last: bool) -> None:
+        """Waits as long as the client has enough for now, and counts that, also if nothing comes of it."""
+        begun = self._now()
+        try:
+            await self._send({"type": "http.response.body", "body": data, "more_body": not is_last})
+        finally:
+            if (waited_s := self._now() - begun) >= _PAUSE_S:
+                self.pause_s += waited_s
 
 
 async def _nowhere(message: Message) -> None:

@@ -177,6 +177,16 @@ class States:
         state.budget.ratio = ratio
         return state
 
+    def breaker_of(self, key: tuple[str, str]) -> Breaker:
+        """The breaker of a target by its upstream and its model as configured, whether it was ever called or not."""
+        state = self._targets.get(key)
+        return self.upstream(key[0]).unseen if state is None else state.breaker
+
+    def openings_of(self, key: tuple[str, str]) -> int:
+        """How often its tries opened that breaker."""
+        state = self._targets.get(key)
+        return 0 if state is None else state.opened
+
     def continuations(self, route: str) -> ContinuationState:
         """The state of a route's answers that broke."""
         return self._continuations.setdefault(route, ContinuationState())

@@ -72,6 +72,11 @@ class Table:
         patterns = (route for route in routes if route.is_pattern)
         self._patterns = sorted(patterns, key=lambda route: len(route.name.replace("*", "")), reverse=True)
 
+        places = ((route.name, place) for route in routes for place in (*route.targets, *route.fallback))
+        self.targets: Final = tuple(dict.fromkeys((place.upstream, place.model or name) for name, place in places))
+        """All targets of all routes: upstream, and model as configured (`Target.key`)."""
+        self.upstreams: Final = tuple(dict.fromkeys(upstream for upstream, _ in self.targets))
+        """The upstreams that any route calls."""
         ways = (route.balance.sticky for route in routes)
         self.session_headers: Final = frozenset(way.header for way in ways if way and way.header)
         """Request headers that tie requests to targets, in lower case."""

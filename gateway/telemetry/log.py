@@ -64,6 +64,10 @@ class Record:
     """The upstream ended properly and never said why."""
     end: str = "complete"
     error: str | None = None
+    dropped: int | None = None
+    """Fields of the request that its last target has no place for; `x-gateway-dropped` names them to the client."""
+    adapted: int | None = None
+    """Fields of it that mean something else there; `x-gateway-adapted` names them."""
     dropped_fragments: int | None = None
     grammar_fault: str | None = None
     """Which frame of ours its dialect's grammar forbids, and in which state: a defect of the gateway."""

@@ -61,9 +61,9 @@ class Of(StrEnum):
     MOST = "livemax"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Metric:
-    """One metric: its name as exposed (without `_bucket`, `_sum` and `_count`), and what it says."""
+    """One metric, of which there is one: its name as exposed (without `_bucket`, `_sum`, `_count`), what it says."""
 
     name: str
     kind: Kind

@@ -88,7 +88,9 @@ class Supervisor:
         self._file = file
         self._config = file.in_force
         self._places = [Place(number, own) for number, own in enumerate(listeners, 1)]
-        self._serve = serve
+        self.serve = serve
+        self.on_end: Callable[[int], None] | None = None
+        """Told the number of a worker that has ended, before another one starts in its place."""
         self._on_ready: Callable[[], None] | None = on_ready
         self._looks_at = time.monotonic() + LOOK_EVERY_S if watches else None
         self._selector = selectors.DefaultSelector()
@@ -201,7 +203,7 @@ class Supervisor:
                 _close(other.listeners)
         self._selector.close()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        self._serve(place.number, self._config, place.listeners, channel)
+        self.serve(place.number, self._config, place.listeners, channel)
         sys.exit()
 
     def _hear(self, process: Process) -> None:
@@ -231,6 +233,8 @@ class Supervisor:
             if pid:
                 place.process = None
                 self._bury(process)
+                if self.on_end is not None:
+                    self.on_end(place.number)
                 self._replace(place, process, os.waitstatus_to_exitcode(how))
 
     def _bury(self, process: Process) -> None:

@@ -37,6 +37,8 @@ KNOWN = {
     "finish_inferred": True,
     "end": "complete",
     "error": "timeout",
+    "dropped": 2,
+    "adapted": 3,
     "dropped_fragments": 1,
     "grammar_fault": "stray in state text",
 }

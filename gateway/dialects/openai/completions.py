@@ -47,6 +47,7 @@ def beside(chat: Dialect) -> Dialect:
         load=load,
         observe=load,
         passes=passes,
+        operation="text_completion",
     )
 
 

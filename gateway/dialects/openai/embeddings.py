@@ -46,6 +46,7 @@ def beside(chat: Dialect) -> Dialect:
         skim=skim,
         passes=passes,
         simulate=simulate,
+        operation="embeddings",
     )
 
 

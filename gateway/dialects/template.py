@@ -37,6 +37,7 @@ _MAX_DIGITS: Final = 18
 """A longer number may not fit in 64 bits, and is read as something else then."""
 
 _ZERO: Final = ord("0")
+_NOWHERE: Final = slice(0, 0)
 
 Json = dict[str, Any]
 Passed = Mapping[str, bytes]
@@ -100,6 +101,7 @@ class Template:
     __slots__ = (
         "_after",
         "_before",
+        "_cut",
         "_double",
         "_ending",
         "_left",
@@ -126,6 +128,7 @@ class Template:
         self._ending, self._line_end = frame.ending, frame.ending[:1]
         self._size = len(self._before)
         self._double = 2 * (self._size + len(self._after))  # two frames are longer than that
+        self._cut = None if frame.holes else slice(self._size - 1, 1 - len(self._after))  # the text, with its quotes
         self.make = make
         self._note = note
         self._passed: dict[str, bytes] = {}
@@ -134,14 +137,10 @@ class Template:
 
     def text_of(self, frame: bytes) -> str:
         """The text of a frame like the one before; empty for anything else, and for no text."""
-        before, after = self._before, self._after
-        if not (frame.startswith(before) and frame.endswith(after)):
+        if not (frame.startswith(self._before) and frame.endswith(self._after)):
             return ""
-        begin, end = len(before), len(frame) - len(after)
-        if self._left or self._right:
-            begin, end = self._narrow(frame, begin, end)
         try:
-            text: str = orjson.loads(frame[begin - 1 : end + 1])  # with its quotes, so nothing but a string is decoded
+            text: str = orjson.loads(frame[self._cut or self._narrowed(frame)])
         except orjson.JSONDecodeError:
             return ""
         return text
@@ -171,23 +170,24 @@ class Template:
             begin = end
         return texts
 
-    def _narrow(self, frame: bytes, begin: int, end: int) -> tuple[int, int]:
-        """From where to where the text stands; nowhere, if a field holds what it may not."""
+    def _narrowed(self, frame: bytes) -> slice:
+        """Where the text stands, with its quotes; nowhere, if a field holds what it may not."""
+        begin, end = self._size, len(frame) - len(self._after)
         for number, takes, literal, size in self._left:
             found = frame.find(literal, begin)
             if found < 0 or not takes(value := frame[begin:found]):
-                return 1, 0
+                return _NOWHERE
             if number:
                 self._passed[number] = value
             begin = found + size
         for number, takes, literal, size in self._right:
             found = frame.rfind(literal, begin, end)
             if found < 0 or not takes(value := frame[found + size : end]):
-                return 1, 0
+                return _NOWHERE
             if number:
                 self._passed[number] = value
             end = found
-        return begin, end
+        return slice(begin - 1, end + 1)  # so nothing but a string is decoded
 
 
 def _sized(literals: Iterable[bytes]) -> Iterable[tuple[bytes, int]]:

@@ -54,6 +54,10 @@ class Sequence(Protocol):
     @property
     def dropped(self) -> int: ...
 
+    @property
+    def flow(self) -> object:
+        """True if each text of the next `more` makes one delta of text, and changes nothing else here."""
+
     def feed(self, pieces: Iterable[Piece]) -> list[Event]: ...
 
     def more(self, texts: abc.Sequence[str]) -> list[Event]:
@@ -74,6 +78,10 @@ class Restorer:
     @property
     def dropped(self) -> int:
         return self._sequence.dropped
+
+    @property
+    def flow(self) -> object:
+        return None if self._restoration.hides_reasoning else self._sequence.flow
 
     def feed(self, pieces: Iterable[Piece]) -> list[Event]:
         return self._restored(self._sequence.feed(pieces))

@@ -75,13 +75,14 @@ class Sequencer:
         self._used_ids: set[str] = set()
         self._phase = _Phase.BEFORE
         self._last_fed: Piece | None = None
-        self._flowing: Flow | None = None
+        self.flow: Flow | None = None
+        """What makes the deltas of `more`, while nothing else was fed since."""
         self.dropped = 0
 
     def feed(self, pieces: Iterable[Piece]) -> list[Event]:
         """Events for these pieces. After `Failed` or `End`, nothing comes any more."""
         events: list[Event] = []
-        self._flowing = None
+        self.flow = None
         for piece in pieces:
             live, self._last_fed = self._live, piece
             if type(piece) is ContentPiece and type(live) is OpenBlock and not self._waiting and live.takes(piece):
@@ -112,7 +113,7 @@ class Sequencer:
 
         That piece must be a `ContentPiece`.
         """
-        flow = self._flowing or self._begin_flow()
+        flow = self.flow or self._begin_flow()
         if flow is None:
             assert type(self._last_fed) is ContentPiece
             return self.feed([replace(self._last_fed, text=text) for text in texts])
@@ -123,8 +124,8 @@ class Sequencer:
         """What texts like the last make as long as nothing else comes: deltas of the live block, if it takes them."""
         last, live = self._last_fed, self._live
         if type(last) is ContentPiece and type(live) is OpenBlock and not self._waiting and live.takes(last):
-            self._flowing = flow_of(live, last)
-        return self._flowing
+            self.flow = flow_of(live, last)
+        return self.flow
 
     def _take_safely(self, piece: Piece, events: list[Event]) -> None:
         """Appends what the piece makes; a stream that can't be put in order ends here."""

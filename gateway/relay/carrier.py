@@ -25,12 +25,14 @@ class Batch:
     """What one read meant. `is_told`: a failure among the events is told in `data`.
 
     `cut`: what the answer broke by behind these events, where another upstream may go on with it.
+    `more`: it was nothing but so many more deltas of a text; then they don't stand among the events.
     """
 
     events: Sequence[Event]
     data: bytes
     is_told: bool = True
     cut: GatewayError | None = None
+    more: int = 0
 
 
 class Carrier(Protocol):
@@ -79,10 +81,17 @@ class Translation:
         self.fault: Fault | None = None
 
     def feed(self, chunk: bytes) -> Batch:
-        if texts := self._decoder.more(chunk):
-            events = self._sequencer.more(texts)
-            return self._spelled(events if self._splice is None else self._splice.take(events))
-        return self.carry(self._decoder.feed(chunk))
+        if not (texts := self._decoder.more(chunk)):
+            return self.carry(self._decoder.feed(chunk))
+        events = self._sequencer.more(texts)
+        if self._splice is not None:
+            return self._spelled(self._splice.take(events))
+        if not self._sequencer.flow:
+            return self._spelled(events)
+        data = self._encoder.encode(events)
+        if (guard := self._guard) is not None and (fault := guard.check(data)) is not None:
+            return self._broken(guard, fault)
+        return Batch((), data, more=len(texts))
 
     def eof(self, *, is_framed: bool) -> Batch:
         return self.carry(self._decoder.eof(is_framed=is_framed)[1])
@@ -133,9 +142,11 @@ class PassThrough:
         self._scrub = scrub
 
     def feed(self, chunk: bytes) -> Batch:
-        if texts := self._decoder.more(chunk):
-            return self._told(chunk, self._sequencer.more(texts))
-        return self._observed(*self._decoder.observe(chunk))
+        if not (texts := self._decoder.more(chunk)):
+            return self._observed(*self._decoder.observe(chunk))
+        if self._sequencer.flow:
+            return Batch((), chunk, more=len(texts))
+        return self._told(chunk, self._sequencer.more(texts))
 
     def eof(self, *, is_framed: bool) -> Batch:
         return self._observed(*self._decoder.eof(is_framed=is_framed))

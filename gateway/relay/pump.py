@@ -91,15 +91,24 @@ class Pump:
     def _at_once(self, chunk: bytes) -> bool:
         """As one turn of the loop, for what is only passed on. Whether there may be another one before the loop's."""
         batch = self._carrier.feed(chunk)
-        events = batch.events
-        if batch.cut is not None or not self.relay.passes(events):
+        if batch.more:
+            now = self._now()
+            self._timeline.note_more(batch.more, now)
+            self._watchdog.progressed(now)
+        elif batch.cut is not None or not self.relay.passes(batch.events):
             self._kept = batch
             return False
-        timeline, now = self._timeline, self._now()
-        seen = timeline.content_events
-        timeline.note(events, now)
-        self._watchdog.passed(now, is_progress=timeline.content_events > seen, is_finished=timeline.finish is not None)
+        else:
+            now = self._now()
+            self._note(batch, now)
         return self._sink.write_at_once(batch.data, now)
+
+    def _note(self, batch: Batch, now: float) -> None:
+        """What is passed on at once."""
+        timeline = self._timeline
+        seen = timeline.content_events
+        timeline.note(batch.events, now)
+        self._watchdog.passed(now, is_progress=timeline.content_events > seen, is_finished=timeline.finish is not None)
 
     async def _go_on(self) -> None:
         """Does what `_at_once` left: a batch that is more than passed on, or a client that has enough for now."""
@@ -115,7 +124,10 @@ class Pump:
         if self._watchdog.error is not None:  # a scope can't cancel a task that never has to wait
             await asyncio.sleep(0)
         seen = self._timeline.content_events
-        self._timeline.note(batch.events, self._now())
+        if batch.more:
+            self._timeline.note_more(batch.more, self._now())
+        else:
+            self._timeline.note(batch.events, self._now())
         self._watchdog.writing()
         if batch.cut is None:
             await self._perform(self.relay.take(batch.events, batch.data, is_told=batch.is_told))

@@ -69,7 +69,9 @@ class Sink:
         self._abort = extensions.get(ABORT)
         self._head = head
         self._collected: list[bytes] | None = [] if scope.get("http_version") == "1.0" else None
-        self._write: Callable[[bytes], bool] | None = extensions.get(WRITE) if self._collected is None else None
+        self._write: Callable[[bytes], bool] = _never
+        if self._collected is None:
+            self._write = extensions.get(WRITE, _never)
         self._max_answer = self._room = max_answer
         self._start: Start | None = None
         self._tell: Tell | None = None
@@ -126,11 +128,10 @@ class Sink:
     @property
     def writes_at_once(self) -> bool:
         """Whether `write_at_once` may be used once the head is out: a matter of the server and of HTTP's version."""
-        return self._write is not None
+        return self._write is not _never
 
     def write_at_once(self, data: bytes, now: float) -> bool:
         """Writes without waiting for the client; whether more may be written so, or it should be waited for first."""
-        assert self._write is not None
         self.written += len(data)
         self.silent_since = now
         return self._write(data)
@@ -170,7 +171,8 @@ class Sink:
         """The client is gone: what is written from here on goes nowhere, at any speed."""
         self._collected = None
         self._send, self._abort = _nowhere, _nothing
-        self._write = self._write and _taken
+        if self.writes_at_once:
+            self._write = _taken
 
     def let_go(self) -> None:
         """All is written that ever will be: keeps nothing of the request, nor of who wrote."""
@@ -205,6 +207,11 @@ class Sink:
 
 async def _nowhere(message: Message) -> None:
     """As a server's `send`."""
+
+
+def _never(data: bytes) -> bool:
+    """As a server's way to write at once, where it has none."""
+    raise AssertionError("nothing is written at once here")
 
 
 def _taken(data: bytes) -> bool:

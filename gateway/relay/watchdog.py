@@ -109,6 +109,10 @@ class Watchdog:
         elif is_progress:
             self._since = now
 
+    def progressed(self, now: float) -> None:
+        """As `passed`, behind other content."""
+        self._since = now
+
     def now(self) -> float:
         """The loop's clock."""
         return self._loop.time()

@@ -45,6 +45,11 @@ class Timeline:
                 for tell in self.on_first_content:
                     tell(now)
 
+    def note_more(self, count: int, now: float) -> None:
+        """As `note`, with so many deltas behind others."""
+        self.content_events += count
+        self.last_content = now
+
     @property
     def ttft_s(self) -> float | None:
         """Time from the request to the first content."""

@@ -76,10 +76,12 @@ class ResponseParser:
             self._refuse(str(error.__context__ or error))
         if self.phase > BODY:
             self.close()
-        if self._pieces:
-            body = b"".join(self._pieces)
-            self._pieces.clear()
+        if pieces := self._pieces:
             self._unclaimed = 0
+            if len(pieces) == 1:
+                return pieces.pop()
+            body = b"".join(pieces)
+            pieces.clear()
             return body
         self._count(len(data))
         return b""

@@ -104,6 +104,12 @@ class Loop(asyncio.SelectorEventLoop):
         self._wakes = self._tasks = self._timers = 0
         self._now = 0.0
         self.connections: list[Memory] = []
+        self._peers: list[socket.socket] = []
+
+    def close(self) -> None:
+        super().close()
+        for peer in self._peers:
+            peer.close()
 
     @property
     def asked(self) -> Asked:
@@ -150,8 +156,11 @@ class Loop(asyncio.SelectorEventLoop):
 
     async def create_connection(self, protocol_factory: Callable[[], Any], *args: Any, **options: Any) -> Any:
         """A connection whose other end is the test."""
-        given = options.get("sock")
-        transport, protocol = Memory(self, {"socket": given or socket.socket()}), protocol_factory()
+        if (given := options.get("sock")) is not None:
+            given.close()
+        ours, peer = socket.socketpair()  # a kept connection is asked whether its peer is still there, and silent
+        self._peers.append(peer)
+        transport, protocol = Memory(self, {"socket": ours}), protocol_factory()
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
         self.connections.append(transport)

@@ -58,3 +58,12 @@ def test_the_finish_is_remembered() -> None:
     assert timeline.finish is None
     timeline.note([finish, End()], 1.0)
     assert timeline.finish == finish
+
+
+def test_deltas_that_are_only_counted_count_as_those_that_are_shown() -> None:
+    shown, counted = Timeline(0.0), Timeline(0.0)
+    for timeline in (shown, counted):
+        timeline.note([BlockStart(0, BlockKind.TEXT), TextDelta(0, "a")], 1.0)
+    shown.note([TextDelta(0, "b"), TextDelta(0, "c")], 2.0)
+    counted.note_more(2, 2.0)
+    assert vars(counted) == vars(shown)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -20,10 +21,22 @@ from gateway.dialects import DIALECTS
 from gateway.dialects.base import Dialect, Path
 from gateway.dialects.sealing import Sealer
 from gateway.endpoint import Endpoint, shutting_down
-from gateway.fixed import ByMethod, Fixed, Models, NotServed, Ready, readable, refuse, tell, unknown_path
+from gateway.entering import check_operator, entrance_of
+from gateway.fixed import (
+    ByMethod,
+    Fixed,
+    ForOperators,
+    Models,
+    NotServed,
+    Ready,
+    readable,
+    refuse,
+    tell,
+    unknown_path,
+)
 from gateway.gauges import Gauges, MetricsPage, why_not_ready
 from gateway.judging import health_checked
-from gateway.routing.table import Table
+from gateway.routing.table import MayUse, Table
 from gateway.running import Running
 from gateway.simulator.app import SimulatorTransport
 from gateway.telemetry.meter import COUNTING, Gauged, Unmetered
@@ -52,6 +65,7 @@ class Gateway:
             upstreams,
             Sealer(config.server.sealing),
             Aside(),
+            entrance_of(config),
             meter=meter or Unmetered(),
         )
         self._in_force = InForce(services)
@@ -101,6 +115,7 @@ class Gateway:
             settings=config.server,
             table=Table(config),
             sealer=Sealer(config.server.sealing),
+            entrance=entrance_of(config, before.entrance),
             states=before.states.kept(same, config.routes),
         )
         self._config = config
@@ -127,16 +142,31 @@ def _operator_routes(in_force: InForce, gauges: Gauges | None) -> Iterator[Route
     yield Route("/livez", readable(Fixed({"status": "ok"})))
     yield Route("/readyz", readable(Ready(partial(why_not_ready, in_force))))
     if gauges is not None:
-        yield Route("/metrics", readable(MetricsPage(in_force, gauges)))
+        yield Route("/metrics", for_operators(in_force, readable(MetricsPage(in_force, gauges))))
     yield Route("/", readable(Fixed({"name": "triglot", "models": "/v1/models"})))
 
 
 def _client_routes(in_force: InForce) -> Iterator[Route]:
     """The models behind the dialects' own: names may hold slashes, so the path of one model takes all that is left."""
     yield from _dialect_routes(in_force)
-    models = Models(lambda: in_force.services.table)
+    models = Models(lambda: in_force.services.table, partial(_rights, in_force))
     yield Route("/v1/models", UntilDrained(in_force.running, readable(models.list)))
     yield Route("/v1/models/{model:path}", UntilDrained(in_force.running, readable(models.one)))
+
+
+def _rights(in_force: InForce, scope: Scope) -> MayUse:
+    """What a client may use. Raises BadKey."""
+    entrance = in_force.services.entrance
+    return entrance.visit(scope["headers"], _now()).may_use if entrance else lambda name: True
+
+
+def for_operators(in_force: InForce, app: ASGIApp) -> ASGIApp:
+    """An app that only operators may use: clients on this machine, and those with a key that is marked `admin`."""
+
+    def check(scope: Scope) -> None:
+        check_operator(in_force.services.entrance, scope["headers"], _now())
+
+    return ForOperators(app, check)
 
 
 def _direct(routes: Sequence[Route]) -> Iterator[tuple[str, ASGIApp]]:
@@ -144,6 +174,10 @@ def _direct(routes: Sequence[Route]) -> Iterator[tuple[str, ASGIApp]]:
     for i, route in enumerate(routes):
         if not route.param_convertors and not any(earlier.path_regex.match(route.path) for earlier in routes[:i]):
             yield route.path, route.app
+
+
+def _now() -> float:
+    return time.time()  # noqa: TID251  keys expire by the calendar
 
 
 class UntilDrained:

@@ -17,6 +17,7 @@ from gateway.departure import Departure
 from gateway.dialects import Dialect, limits
 from gateway.dialects.base import Decoder, Encoder, Fault, Json, Outbound, Stamp
 from gateway.dialects.sealing import Sealer
+from gateway.entering import Entrance
 from gateway.errors import GatewayError, Malformed, Unfit, UpstreamError
 from gateway.neutral.events import Event
 from gateway.neutral.pieces import Piece
@@ -58,6 +59,8 @@ class Services:
     upstreams: Upstreams
     sealer: Sealer
     aside: Aside
+    entrance: Entrance | None = None
+    """Where clients are asked for their keys; None where nobody needs one."""
     states: States = field(default_factory=States)
     meter: Meter = field(default_factory=Unmetered)
     grammar_faults: Counter[tuple[str, Fault]] = field(default_factory=Counter)
@@ -83,6 +86,8 @@ class Call:
     stamp: Stamp
     key: bytes = b""
     """A digest of the client's credential: whose call it is, where clients share an upstream."""
+    own: str = field(default="", repr=False)
+    """The client's own credential, for upstreams that are called with that."""
 
 
 class Client(Protocol):
@@ -203,6 +208,11 @@ class Attempt:
             with self._client.departure.calling():
                 await self._scrubbed()
 
+    @property
+    def _as_told(self) -> Callable[[GatewayError], GatewayError]:
+        """What the client hears of an error; it does not refer to us, who are behind whoever asks."""
+        return partial(scrub, self._target.upstream, own=self._call.own)
+
     def _turn(self) -> Slot:
         """One of the calls that the upstream is given at a time, until it is done with us."""
         until = self._client.timeline.begun + self._timeouts.total
@@ -214,7 +224,7 @@ class Attempt:
         try:
             await self._watched()
         except UpstreamError as error:
-            raise scrub(self._target.upstream, error) from error.__cause__
+            raise self._as_told(error) from error.__cause__
         finally:
             self._watchdog.stop()
 
@@ -271,7 +281,7 @@ class Attempt:
         outbound, upstream = self._outbound, self._target.upstream
         with self._watchdog.scope:
             async with self._services.upstreams.call(
-                upstream, outbound.path, self._content, outbound.headers, self._timeouts.connect
+                upstream, outbound.path, self._content, outbound.headers, self._timeouts.connect, self._call.own
             ) as answer:
                 self._answer = answer
                 self._watchdog.got_head()
@@ -342,7 +352,7 @@ class Attempt:
     async def _take_stream(self, answer: Answer, *, passes: bool) -> None:
         decoder = self._decoder = self._reader
         if passes:
-            pump = self._pump_of(PassThrough(decoder, self._sequencer, partial(scrub, self._target.upstream)))
+            pump = self._pump_of(PassThrough(decoder, self._sequencer, self._as_told))
             self._voice = decoder
             media_type = _plain(answer.headers.get("content-type", ""), _BYTES)
             self._client.prepare(media_type, self.headers, self.keep_alive)
@@ -377,8 +387,7 @@ class Attempt:
         elif self._request.goes_on:
             self.thread = Thread(Splice(), encoder, guard)
         splice = self.thread.splice if self.thread else None
-        scrubbed = partial(scrub, self._target.upstream)
-        self._translated = Translation(decoder, self._restored, encoder, scrubbed, guard, splice)
+        self._translated = Translation(decoder, self._restored, encoder, self._as_told, guard, splice)
         return self._translated
 
     def _fold(self, pieces: Iterable[Piece], collector: Collector) -> None:

@@ -16,10 +16,11 @@ from typing import Any, BinaryIO
 import click
 import orjson
 
-from gateway.config import Config, ConfigError, is_loopback, load, schema, spelled, summary, warnings
+from gateway.config import Config, ConfigError, load, schema, spelled, summary, warnings
 from gateway.config import Server as ServerSettings
 from gateway.dialects import DIALECTS, owner_of
 from gateway.errors import BadRequest, ClientError, NoRoute
+from gateway.keys import keys
 from gateway.simulator import script as sc
 from gateway.simulator.sayings import SAYS
 from gateway.telemetry.stderr import log_to_stderr
@@ -52,6 +53,9 @@ def main() -> None:
     """Triglot: one streaming endpoint for OpenAI, Anthropic and Truss clients, on upstreams of any of them."""
 
 
+main.add_command(keys)
+
+
 @main.command()
 @_config_option
 @click.option("--host", help="Address to listen on, instead of the file's.")
@@ -68,16 +72,19 @@ def serve(path: Path, host: str | None, port: int | None, workers: int | None, w
         return _with(load(path, os.environ), given, path)
 
     config = _loaded(read)
-    if not is_loopback(config.server.host) and not is_open:
+    if config.is_exposed and not is_open:
         raise click.UsageError(
             f"{config.server.host} is reachable by others and no client keys are configured, so anybody could spend "
-            "your upstream credit. Listen on 127.0.0.1, or say --open if something in front checks who calls."
+            "your upstream credit. Make a key by `triglot keys new --id ID`, listen on 127.0.0.1, or say --open if "
+            "something in front checks who calls."
         )
     _without_command_line_of_httpx()
     from gateway import serving
     from gateway.reload import RoutesFile
 
-    serving.serve(RoutesFile(path, read, config), lambda port: _welcome(config, port), watches=watches)
+    serving.serve(
+        RoutesFile(path, read, config, may_be_open=is_open), lambda port: _welcome(config, port), watches=watches
+    )
 
 
 def _without_command_line_of_httpx() -> None:

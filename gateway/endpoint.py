@@ -22,6 +22,7 @@ from gateway.config import SlowClient
 from gateway.departure import ClientLeft, Departure
 from gateway.dialects import Dialect
 from gateway.dialects.base import Inbound, Json, Stamp
+from gateway.entering import Entrance, Visit
 from gateway.errors import (
     BadRequest,
     GatewayError,
@@ -104,6 +105,8 @@ class Endpoint:
     async def _serve(
         self, exchange: Exchange, services: Services, interruption: Interruption, scope: Scope, receive: Receive
     ) -> None:
+        if services.entrance is not None:
+            await exchange.enter(services.entrance, scope)
         headers = self._checked(scope)
         body = await read_body(receive, headers, services.settings.max_body)
         if interruption.is_late:  # told only now: who is still sending may never see an early answer
@@ -142,6 +145,7 @@ class Exchange:
         self._loop = asyncio.get_running_loop()
         created = int(time.time())  # noqa: TID251  `created` is wall-clock time
         self._stamp = Stamp(secrets.token_hex(12), created, services.sealer)
+        self._visit: Visit | None = None
         self._key = _key(scope)
         self.timeline = Timeline(self._loop.time())
         self.sink = Sink(scope, send, self._stream_head, services.settings.max_answer)
@@ -155,12 +159,21 @@ class Exchange:
 
     # -- the way of a request ----------------------------------------------------------------------------------------
 
+    async def enter(self, entrance: Entrance, scope: Scope) -> None:
+        """Asks for the client's key, before anything else of it is read. Raises BadKey and TooMany."""
+        visit = self._visit = entrance.visit(scope["headers"], self._stamp.created)
+        if visit.holder is not None:
+            self.record.key_id = visit.holder.id
+            self._key = visit.holder.digest
+        await visit.begin(self._dialect.limits, self._stamp.created)
+
     async def serve(self, raw: bytearray, unread: Inbound, sessions: Mapping[str, str]) -> None:
         """Parses, routes, and tries the targets in order until one answers."""
         size = len(raw)
         request, body = await self._services.aside.run(size, partial(self._parsed, raw, unread))
         self.record.stream = request.stream
-        route, name = self._services.table.find((request.model, *request.aliases), is_versioned=request.is_versioned)
+        names, may_use = (request.model, *request.aliases), self._visit.may_use if self._visit else None
+        route, name = self._services.table.find(names, is_versioned=request.is_versioned, may_use=may_use)
         self.record.route = route.name
         if request.stream:
             self._services.meter.stream_began(route.name)
@@ -168,7 +181,8 @@ class Exchange:
         self._request = request
         self._watchdog.start(self._patience(route))
         self.departure.patience_s = route.drain_s
-        call = Call(self._dialect, request, body, size, self._stamp, self._key)
+        own = self._visit.credential.decode("ascii") if self._visit else ""
+        call = Call(self._dialect, request, body, size, self._stamp, self._key, own)
         tries = Trying(self._services, call, route, self, self.record, self._make_attempt)
         key = tie(route, request, sessions)
         moment = Moment(random.random(), self._loop.time(), key, request.stream)
@@ -212,6 +226,7 @@ class Exchange:
             "x-gateway-upstream": self.record.upstream or "",
             "x-gateway-attempts": str(self.record.attempts) if self.record.attempts else "",
             **self._headers(),
+            **(self._visit.headers if self._visit else {}),
         }
         return {name: value for name, value in ours.items() if value}
 
@@ -268,6 +283,8 @@ class Exchange:
 
     def close(self) -> None:
         """Lets go of the request, which may be large, and writes its one line."""
+        if self._visit is not None:
+            self._visit.leave()
         self._watchdog.stop()
         self._watchdog.keep_alive = bytes
         self._headers = dict

@@ -2,7 +2,8 @@
 
     GatewayError                kind · message · param · retry_after_s
     ├── ClientError             the request is at fault
-    │   └── BadRequest · Unsupported · BadKey · NoRoute · WrongMethod · TooLarge · TooMany · TooSlowToSend
+    │   └── BadRequest · Unsupported · BadKey · NotAllowed · NoRoute · WrongMethod · TooLarge · TooMany ·
+    │       TooSlowToSend
     ├── UpstreamError           the upstream is at fault; before the commit point, try the next target
     │   └── Unreachable · Overloaded · Denied · Refused · Malformed · Unfit · Truncated · TooSlow · OutOfTime
     ├── NoRoom                  nobody is: the gateway's own limit of calls at a time is reached
@@ -130,6 +131,12 @@ class BadKey(ClientError):
     """No key, or none we know."""
 
     default_kind = Kind.AUTH
+
+
+class NotAllowed(ClientError):
+    """The key is known, and not for this."""
+
+    default_kind = Kind.PERMISSION
 
 
 class NoRoute(ClientError):

@@ -9,14 +9,17 @@ from urllib.parse import parse_qsl
 import orjson
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gateway.config import is_loopback
 from gateway.dialects import DIALECTS, Dialect, owner_of
 from gateway.dialects.base import Absent
 from gateway.errors import GatewayError, NoRoute, WrongMethod
-from gateway.routing.table import Table
+from gateway.routing.table import MayUse, Table
 
 _CREATED: Final = 1_700_000_000
 """`created` of every model in the list: a name in a configuration has no birthday."""
 _CREATED_AT: Final = "2023-11-14T22:13:20Z"
+_FORWARDED: Final = frozenset((b"forwarded", b"x-forwarded-for", b"x-real-ip", b"via"))
+"""What proxies say of the client they speak for."""
 _MAX_SHOWN: Final = 200
 """Characters of a path that an answer repeats."""
 
@@ -34,8 +37,7 @@ async def unknown_path(scope: Scope, receive: Receive, send: Send) -> None:
 
 async def tell(scope: Scope, send: Send, error: GatewayError) -> None:
     """An error instead of an answer, in the dialect of the path."""
-    more = () if error.retry_after_s is None else ((b"retry-after", b"%g" % error.retry_after_s),)
-    await _respond(send, *refuse(scope["path"], error), more)
+    await _tell(send, owner_of(scope["path"]), error)
 
 
 class Fixed:
@@ -58,6 +60,30 @@ class Ready:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         against = self._why_not()
         await _respond(send, 503 if against else 200, orjson.dumps(against or {"status": "ok"}))
+
+
+class ForOperators:
+    """An app for operators only: on this machine, or with a key for it."""
+
+    def __init__(self, app: ASGIApp, check: Callable[[Scope], None]) -> None:
+        """`check` raises what others are told."""
+        self._app = app
+        self._check = check
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            if not _is_here(scope):
+                self._check(scope)
+        except GatewayError as error:
+            await tell(scope, send, error)
+        else:
+            await self._app(scope, receive, send)
+
+
+def _is_here(scope: Scope) -> bool:
+    """Whether the client itself is on this machine: what a proxy here passes on is of anywhere."""
+    host, _ = scope.get("client") or ("", 0)
+    return is_loopback(host) and not any(name in _FORWARDED for name, _ in scope["headers"])
 
 
 class ByMethod:
@@ -102,17 +128,20 @@ class NotServed:
 class Models:
     """The list of models, and one model of it, for the clients of every vendor that has such a list."""
 
-    def __init__(self, table: Callable[[], Table]) -> None:
-        """`table`: the one in force, asked for with every request."""
+    def __init__(self, table: Callable[[], Table], rights: Callable[[Scope], MayUse]) -> None:
+        """`table`: the one in force, asked for with every request. `rights`: of a client; raises BadKey."""
         self._table = table
+        self._rights = rights
 
     async def list(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The names that can be listed: patterns can't. In pages where the client's dialect has them."""
         client, query = _client(scope), parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         try:
-            names, has_more = (client.page or _one_page)(self._table().names, dict(query))
+            may_use = self._rights(scope)
+            known = tuple(name for name in self._table().names if may_use(name))
+            names, has_more = (client.page or _one_page)(known, dict(query))
         except GatewayError as error:
-            await _respond(send, *_told(client, error))
+            await _tell(send, client, error)
             return
         ends = {"first_id": names[0], "last_id": names[-1]} if names else {"first_id": None, "last_id": None}
         models = [_model(name) for name in names]
@@ -122,9 +151,9 @@ class Models:
         """Whatever name a call may use; also one that a pattern takes."""
         name = scope["path_params"]["model"]
         try:
-            self._table().find((name,))
+            self._table().find((name,), may_use=self._rights(scope))
         except GatewayError as error:
-            await _respond(send, *_told(_client(scope), error))
+            await _tell(send, _client(scope), error)
             return
         await _respond(send, 200, orjson.dumps(_model(name)))
 
@@ -160,6 +189,13 @@ def _model(name: str) -> dict[str, Any]:
 def _told(dialect: Dialect, error: GatewayError) -> tuple[int, bytes]:
     status, body = dialect.dump_error(error, "")
     return status, orjson.dumps(body)
+
+
+async def _tell(send: Send, dialect: Dialect, error: GatewayError) -> None:
+    more = {name.encode(): value.encode() for name, value in error.headers.items()}
+    if error.retry_after_s is not None:
+        more[b"retry-after"] = b"%g" % error.retry_after_s
+    await _respond(send, *_told(dialect, error), tuple(more.items()))
 
 
 async def _respond(send: Send, status: int, body: bytes, more: tuple[tuple[bytes, bytes], ...] = ()) -> None:

@@ -27,11 +27,12 @@ Mark = tuple[int, ...] | None
 class RoutesFile:
     """A routes file and the configuration that it led to. The log has what becomes of it."""
 
-    def __init__(self, path: Path, load: Callable[[], Config], in_force: Config) -> None:
-        """`load` raises ConfigError."""
+    def __init__(self, path: Path, load: Callable[[], Config], in_force: Config, *, may_be_open: bool = False) -> None:
+        """`load` raises ConfigError. `may_be_open`: whether strangers may be served, where no keys are configured."""
         self.path = path
         self.in_force = in_force
         self._load = load
+        self._may_be_open = may_be_open
         self._mark = self._seen = mark(path)
 
     def read(self) -> Config | None:
@@ -45,6 +46,10 @@ class RoutesFile:
             logger.error("%s was not reloaded: %s; what was in force stays", self.path, found)
             return None
         config = self._with_what_is_bound(read)
+        if config.is_exposed and not self._may_be_open:
+            logger.error("%s: keys: without any, everybody who reaches %s could call it", self.path, config.server.host)
+            logger.error("%s was not reloaded; what was in force stays, or start it with --open", self.path)
+            return None
         if differences(self.in_force, config):
             return config
         logger.info("reloaded %s: nothing has changed", self.path)

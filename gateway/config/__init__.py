@@ -6,7 +6,9 @@ from gateway.config.complaints import hint
 from gateway.config.differences import differences
 from gateway.config.health import Breaker, HealthCheck
 from gateway.config.hedge import P95, Hedge
+from gateway.config.keys import HASH_COMMAND, ClientKey
 from gateway.config.models import Config, load, parse
+from gateway.config.pattern import matches
 from gateway.config.route import Retries, Route, SlowClient, Target, Timeouts, WeightedTarget
 from gateway.config.server import Server
 from gateway.config.settings_file import ConfigError, spelled
@@ -14,9 +16,11 @@ from gateway.config.told import schema, summary, warnings
 from gateway.config.upstream import Upstream
 
 __all__ = [
+    "HASH_COMMAND",
     "P95",
     "Balance",
     "Breaker",
+    "ClientKey",
     "Config",
     "ConfigError",
     "HealthCheck",
@@ -33,6 +37,7 @@ __all__ = [
     "hint",
     "is_loopback",
     "load",
+    "matches",
     "parse",
     "schema",
     "spelled",

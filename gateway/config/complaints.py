@@ -45,6 +45,7 @@ _WORDS: Final = {
     "greater_than_equal": "must be at least {ge}, not {seen}",
     "less_than_equal": "must be at most {le}, not {seen}",
 }
+_SECRETS: Final = (("key",), ("seal_key",), ("sha256",))
 # Comparing every name of a huge configuration with a client's text would cost more than the hint is worth.
 _NAMES_COMPARED: Final = 100
 
@@ -106,10 +107,15 @@ def _again(error: ErrorDetails) -> InitErrorDetails:
 def _problem(settings: Settings, error: ErrorDetails) -> Problem:
     place = settings.known(error["loc"])
     path = error["loc"] if error["type"] == "missing" else place
-    is_secret = path[-1:] in (("key",), ("seal_key",)) or path in settings.from_environment
+    is_secret = _is_secret(path) or path in settings.from_environment
     template = _WORDS.get(error["type"], error["msg"].removeprefix("Value error, "))
     text = _filled(template, error.get("ctx", {})).replace("{seen}", _seen(error["input"], is_secret))
     return Problem(settings.lines[place], path, text)
+
+
+def _is_secret(path: Path) -> bool:
+    """Where a credential stands, or may have been put by mistake, as in place of a client key's settings."""
+    return path[-1:] in _SECRETS or (path[:1] == ("keys",) and len(path) < 3)
 
 
 def _filled(template: str, words: Mapping[str, object]) -> str:

@@ -9,11 +9,12 @@ from gateway.config.settings_file import spelled
 
 
 def differences(before: Config, after: Config) -> tuple[str, ...]:
-    """One entry for each setting of the server, each upstream and each route; none where both mean the same."""
+    """One entry for each setting of the server, each upstream, route and client key; none where both mean the same."""
     found = [
         *_compared("server", dict(before.server), dict(after.server)),
         *_compared("upstreams", before.upstreams, after.upstreams),
         *_compared("routes", before.routes, after.routes),
+        *_compared("keys", before.keys, after.keys),
     ]
     stayed = [name for name in before.routes if name in after.routes]
     if stayed != [name for name in after.routes if name in before.routes]:

@@ -12,8 +12,11 @@ from typing import Annotated, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
+from gateway.config import keys as client_keys
 from gateway.config import settings_file
+from gateway.config.address import is_loopback
 from gateway.config.complaints import flaw_at, problems
+from gateway.config.keys import ClientKey, KeyId
 from gateway.config.route import Route
 from gateway.config.section import Name, Section, filled
 from gateway.config.server import Server
@@ -62,6 +65,11 @@ class Config(Section):
         description="Model names clients use. A name may hold * for any text: exact names win, then the pattern "
         "with the most other characters, then the one that comes first.",
     )
+    keys: Annotated[Mapping[KeyId, ClientKey], BeforeValidator(filled)] = Field(
+        default_factory=dict,
+        description="Who may call the gateway, by the id that logs have. Not given: whoever reaches it, so that it "
+        "listens on loopback only, unless told --open.",
+    )
 
     @field_validator("server", "upstreams", mode="before")
     @classmethod
@@ -109,11 +117,24 @@ class Config(Section):
             if upstream.max_in_flight is not None and upstream.max_in_flight < workers:
                 why = f"each of {workers} workers needs one of them at least: raise it, or set server.workers lower"
                 yield ("upstreams", name, "max_in_flight"), why
+        yield from client_keys.unshared(self.keys, workers)
 
     def shared(self, number: int) -> Self:
         """The configuration as one of `server.workers` has it, `number` from 1."""
         upstreams = {name: each.shared(number, self.server.workers) for name, each in self.upstreams.items()}
-        return self.model_copy(update={"upstreams": upstreams})
+        keys = {name: each.shared(number, self.server.workers) for name, each in self.keys.items()}
+        return self.model_copy(update={"upstreams": upstreams, "keys": keys})
+
+    @property
+    def is_exposed(self) -> bool:
+        """Whether others can reach it, and anybody of them may use it."""
+        return not self.keys and not is_loopback(self.server.host)
+
+    @model_validator(mode="after")
+    def _keys_fit(self) -> Self:
+        for path, why in client_keys.unfit(self.keys, self.routes):
+            raise flaw_at(path, why)
+        return self
 
     @model_validator(mode="after")
     def _turns_come_in_time(self) -> Self:

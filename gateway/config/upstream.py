@@ -27,6 +27,7 @@ from gateway.dialects import DIALECTS
 
 Auth = Literal["bearer", "api-key", "x-api-key", "none"]
 
+_CLIENTS_OWN: Final = "client"
 _IDENTITY: Final = ("dialect", "url", "key", "auth")
 """By what a server is known; the credential too, as limits go by it. Everything else says how we treat it."""
 
@@ -75,7 +76,9 @@ class Upstream(Section):
         description="Base URL, as its SDK takes it: https://, http://, or simulator:// for the built-in one."
     )
     key: Annotated[SecretStr | None, BeforeValidator(sendable)] = default(
-        None, "Credential, best as ${NAME} from the environment. None: the server asks for no key. Never shown."
+        None,
+        "Credential, best as ${NAME} from the environment. None: the server asks for no key. Never shown. "
+        "`client`: each client's own; where the gateway has keys of its own, the credential it sends beside that.",
     )
     auth: Auth = Field(
         default_factory=_default_auth,
@@ -107,6 +110,11 @@ class Upstream(Section):
     health_check: HealthCheck | None = default(
         None, "Requests of our own that say whether this upstream can be used. None: only clients' requests say so."
     )
+
+    @property
+    def takes_client_key(self) -> bool:
+        """Whether it is called with the client's own credential."""
+        return self.key is not None and self.key.get_secret_value() == _CLIENTS_OWN
 
     def shared(self, number: int, workers: int) -> Self:
         """As one of several workers has it, `number` from 1: each knows its own calls only, so a limit is shared out.

@@ -29,6 +29,11 @@ class LimitHeaders:
     read_reset: Callable[[str, int], float | None]
     write_reset: Callable[[float, int], str]
 
+    def told(self, what: str, limit: int, remaining: int, reset_s: float, now: int) -> dict[str, str]:
+        """A limit of our own, in headers. `now` in epoch seconds."""
+        said = {"limit": str(limit), "remaining": str(remaining), _RESET: self.write_reset(reset_s, now)}
+        return {self.names[what, part]: value for part, value in said.items() if (what, part) in self.names}
+
 
 def carried(headers: Mapping[str, str], upstream: LimitHeaders, client: LimitHeaders, now: int) -> dict[str, str]:
     """What an upstream says of its limits, as the client's API spells it; counts that has no word for are left out."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -17,8 +17,12 @@ from gateway.config import (
     Upstream,
     WeightedTarget,
     hint,
+    matches,
 )
-from gateway.errors import NoRoute
+from gateway.errors import NoRoute, NotAllowed
+
+MayUse = Callable[[str], bool]
+"""Whether a client may use a model name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,40 +90,27 @@ class Table:
         """The exact names, in the order of the file: what a list of models can show."""
         return tuple(self._exact)
 
-    def find(self, names: Sequence[str], *, is_versioned: bool = False) -> tuple[Route, str]:
-        """The route of the first name that has one, and that name. Raises `NoRoute`.
+    def find(
+        self, names: Sequence[str], *, is_versioned: bool = False, may_use: MayUse | None = None
+    ) -> tuple[Route, str]:
+        """The route of the first name that has one, and that name. Raises `NoRoute`, and `NotAllowed` by `may_use`.
 
         Where names are versioned, `model@version` promises that version, and only a pattern with an `@` takes it.
         """
         for name in names:
             if route := self._exact.get(name) or self._matching(name, is_version=is_versioned and "@" in name):
+                if may_use is not None and not may_use(name):
+                    raise NotAllowed(
+                        f'this key may not use the route "{_shown(name)}"; GET /v1/models lists those it may'
+                    )
                 return route, name
         asked = _shown(names[0]) if names else ""
-        raise NoRoute(f'no route for model "{asked}"; {hint(asked, self._exact)}')
+        known = [name for name in self._exact if may_use is None or may_use(name)]
+        raise NoRoute(f'no route for model "{asked}"; {hint(asked, known)}')
 
     def _matching(self, name: str, *, is_version: bool) -> Route | None:
         patterns = (route for route in self._patterns if "@" in route.name or not is_version)
         return next((route for route in patterns if matches(route.name, name)), None)
-
-
-def matches(pattern: str, name: str) -> bool:
-    """Whether the name is the pattern with some text, or none, for each `*`.
-
-    Each piece between two stars is taken where it first occurs, so a hostile name costs one pass per piece.
-    """
-    head, *pieces = pattern.split("*")
-    if not pieces:
-        return name == pattern
-    tail = pieces.pop()
-    at, end = len(head), len(name) - len(tail)
-    if at > end or not name.startswith(head) or not name.endswith(tail):
-        return False
-    for piece in pieces:
-        found = name.find(piece, at, end)
-        if found < 0:
-            return False
-        at = found + len(piece)
-    return True
 
 
 def _shown(name: str) -> str:

@@ -36,6 +36,8 @@ class Record:
 
     request_id: str
     client_dialect: str
+    key_id: str | None = None
+    """The id of the client's key, never the key."""
     route: str | None = None
     upstream: str | None = None
     upstream_dialect: str | None = None

@@ -13,7 +13,7 @@ import anyio
 import httpx
 
 from gateway.config import Upstream
-from gateway.errors import Denied, GatewayError, Kind, Malformed, UpstreamError
+from gateway.errors import BadKey, Denied, GatewayError, Kind, Malformed, TooMany, UpstreamError
 from gateway.upstreams import failures
 from gateway.upstreams.body import AtOnce
 from gateway.upstreams.transport import Place, Transport, head_of, place_of
@@ -26,6 +26,12 @@ _CREDENTIALS: Final[Mapping[str, tuple[str, str]]] = {
     "x-api-key": ("x-api-key", "{}"),
 }
 _USER_AGENT: Final = "triglot"
+_OWN_IS_MISSING: Final = (
+    "this upstream is called with the client's own credential, and none was sent for it: send it as "
+    '"Authorization: Bearer KEY" or "x-api-key: KEY", and a key of the gateway, if it asks for one, as the other'
+)
+_OF_CREDENTIAL: Final = (Kind.AUTH, Kind.PERMISSION, Kind.BILLING, Kind.RATE_LIMIT)
+"""What an upstream says of whose credential it is."""
 _MAX_ERROR_BODY: Final = 64 * 1024
 """Bytes read of a refusal; messages are cut far shorter."""
 _MAX_URLS: Final = 1024
@@ -115,9 +121,12 @@ class Upstreams:
 
     @asynccontextmanager
     async def call(
-        self, upstream: Upstream, path: str, body: bytes, headers: Mapping[str, str], connect_s: float
+        self, upstream: Upstream, path: str, body: bytes, headers: Mapping[str, str], connect_s: float, own: str = ""
     ) -> AsyncIterator[Answer]:
-        """POSTs a JSON body. Raises UpstreamError before a usable response head; closes the response at the end."""
+        """POSTs a JSON body. Raises UpstreamError before a usable response head; closes the response at the end.
+
+        `own`: the client's own credential, for an upstream that is called with that; BadKey where it is missing.
+        """
         fields = {
             "accept": "application/json, text/event-stream",
             "accept-encoding": "identity",
@@ -125,7 +134,7 @@ class Upstreams:
             "content-length": str(len(body)),
             "user-agent": _USER_AGENT,
             **headers,
-            **_credential(upstream),
+            **_credential(upstream, own),
         }
         answer = await _before_head(lambda: self._way(upstream.url, path).answer("POST", fields, body, connect_s))
         try:
@@ -136,7 +145,9 @@ class Upstreams:
     async def ask(self, upstream: Upstream, path: str, timeout_s: float) -> int | None:
         """The status of a GET of a path, from the root of the upstream's host; None where none came in time."""
         url = httpx.URL(upstream.url).copy_with(raw_path=path.encode("ascii"))
-        fields = {"accept-encoding": "identity", "user-agent": _USER_AGENT, **_credential(upstream)}
+        fields = {"accept-encoding": "identity", "user-agent": _USER_AGENT}
+        if not upstream.takes_client_key:
+            fields |= _credential(upstream)
         with anyio.move_on_after(timeout_s), contextlib.suppress(UpstreamError):
             answer = await _before_head(lambda: self._way_to(url).answer("GET", fields, b"", timeout_s))
             try:
@@ -208,26 +219,52 @@ class _Pieces:
         await self._stream.aclose()
 
 
-def _credential(upstream: Upstream) -> dict[str, str]:
-    """The header that calls this upstream with our key, if it has one."""
+def _credential(upstream: Upstream, own: str = "") -> dict[str, str]:
+    """The header that calls this upstream with its key, if it has one. Raises BadKey where that is the client's."""
     if upstream.key is None or upstream.auth not in _CREDENTIALS:
         return {}
+    secret = _secret(upstream, own)
+    if not secret:
+        raise BadKey(_OWN_IS_MISSING, headers={"www-authenticate": "Bearer"})
     name, form = _CREDENTIALS[upstream.auth]
-    return {name: form.format(upstream.key.get_secret_value())}
+    return {name: form.format(secret)}
 
 
-def scrub(upstream: Upstream, error: GatewayError) -> GatewayError:
-    """The error as a client may hear it: without our credential, should the upstream have echoed it, and without a word
-    on whether the upstream took it (pitfall 52), wherever it says so: in its status, under status 200, in mid-stream.
+def _secret(upstream: Upstream, own: str) -> str:
+    if upstream.takes_client_key:
+        return own
+    return upstream.key.get_secret_value() if upstream.key else ""
+
+
+def scrub(upstream: Upstream, error: GatewayError, own: str = "") -> GatewayError:
+    """The error as a client may hear it: without the credential, should the upstream have echoed it, and without a word
+    on whether the upstream took ours (pitfall 52), wherever it says so: in its status, under status 200, in mid-stream.
+
+    What becomes of a client's `own` credential is that client's business, and no news of the upstream.
     """
-    if isinstance(error, UpstreamError) and error.kind in (Kind.AUTH, Kind.PERMISSION):
-        return Denied("the upstream refused the gateway's own credential")
-    secret = upstream.key.get_secret_value() if upstream.key else ""
-    if not secret or secret not in error.message or not isinstance(error, UpstreamError):
+    if not isinstance(error, UpstreamError):
         return error
-    message = error.message.replace(secret, "[key]")
-    return type(error)(
-        message, kind=error.kind, status=error.status, retry_after_s=error.retry_after_s, headers=error.headers
+    if upstream.takes_client_key and error.kind in _OF_CREDENTIAL:
+        return _of_credential(error, own)
+    if error.kind in (Kind.AUTH, Kind.PERMISSION):
+        return Denied("the upstream refused the gateway's own credential")
+    secret = _secret(upstream, own)
+    return _again(type(error), error, secret) if secret and secret in error.message else error
+
+
+def _of_credential(error: UpstreamError, own: str) -> GatewayError:
+    if error.kind in (Kind.AUTH, Kind.PERMISSION):
+        return BadKey("the upstream refused the credential that was sent for it", kind=error.kind)
+    return _again(TooMany, error, own)
+
+
+def _again(kind: type[GatewayError], error: GatewayError, secret: str) -> GatewayError:
+    return kind(
+        error.message.replace(secret, "[key]") if secret else error.message,
+        kind=error.kind,
+        status=error.status,
+        retry_after_s=error.retry_after_s,
+        headers=error.headers,
     )
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.config import parse
+from gateway.config import matches, parse
 from gateway.errors import Kind, NoRoute
-from gateway.routing.table import Table, matches
+from gateway.routing.table import Table
 
 
 def table(*names: str) -> Table:

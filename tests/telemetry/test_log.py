@@ -13,6 +13,7 @@ from gateway.telemetry.log import Record, Tried, line, write
 KNOWN = {
     "request_id": "req_1",
     "client_dialect": "openai",
+    "key_id": "checkout",
     "route": "demo",
     "upstream": "u",
     "upstream_dialect": "anthropic",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, get_args
 
 import click
@@ -16,9 +17,17 @@ from gateway.config import Config
 from gateway.config.section import Section
 from gateway.dialects import DIALECTS
 from gateway.errors import GatewayError, Kind
-from tests.docs.reference import FOLDER, PAGES, ROOT, commands, errors, file_of
+from gateway.telemetry.log import Record, Tried
+from gateway.telemetry.metrics import LABELS, METRICS
+from tests.docs.reference import FOLDER, PAGES, ROOT, commands, errors, file_of, log
 from tests.docs.reference.markdown import cells
 
+NAMING = sorted(
+    path
+    for part in ("docs", "deploy")
+    for path in (ROOT / part).rglob("*")
+    if path.suffix in (".md", ".yml", ".yaml", ".json", ".rules")
+)
 HOW = "run `make docs`, read the difference, and commit it with what you changed"
 
 
@@ -97,6 +106,39 @@ def test_every_option_of_a_command_is_shown() -> None:
         shown = [param for param in command.params if not getattr(param, "hidden", False)]
         for option in (name for param in shown if isinstance(param, click.Option) for name in param.opts):
             assert re.search(rf"(^|[\s,]){re.escape(option)}\b", part, re.MULTILINE), f"{names}: {option}; {HOW}"
+
+
+# -- metrics -------------------------------------------------------------------------------------------------------
+
+
+def test_every_metric_stands_on_the_page_with_its_labels_and_nothing_else() -> None:
+    told, labels, buckets = read("metrics").split("\n## ")[1:]
+    assert list(cells(told)) == [f"`{metric.name}`" for metric in METRICS], HOW
+    assert list(cells(told, 2)) == [", ".join(f"`{label}`" for label in metric.labels) for metric in METRICS]
+    assert {cell.strip("`") for cell in cells(labels)} == {label for metric in METRICS for label in metric.labels}
+    assert list(cells(buckets)) == [f"`{metric.name}`" for metric in METRICS if metric.buckets]
+
+
+@pytest.mark.parametrize("page", NAMING, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_metric_that_a_file_names_exists(page: Path) -> None:
+    known = {metric.name for metric in METRICS}
+    histograms = {
+        f"{metric.name}{end}" for metric in METRICS if metric.buckets for end in ("_bucket", "_sum", "_count")
+    }
+    labels = set(LABELS) | {"gen_ai_server", "gen_ai_client"}
+    named = re.findall(r"\b(?:triglot|gen_ai)_[a-z_]*[a-z]\b", page.read_text(encoding="utf-8"))
+    assert set(named) <= known | histograms | labels
+
+
+# -- the log -------------------------------------------------------------------------------------------------------
+
+
+def test_every_field_of_the_log_stands_on_the_page_with_what_it_says_and_nothing_else() -> None:
+    line, tries = read("log").split("\n## ")
+    for part, record, meanings in ((line, Record, log.MEANINGS), (tries, Tried, log.TRIES)):
+        assert list(cells(part)) == [f"`{name}`" for name in log.names(record)], HOW
+        assert all(cells(part, 1)), f"a field without a word on it in tests/docs/reference/log.py; {HOW}"
+        assert set(log.names(record)) <= set(meanings)
 
 
 # -- errors --------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from tests.docs.reference import commands, errors, headers, settings
+from tests.docs.reference import commands, errors, headers, log, metrics, settings
 
 ROOT: Final = Path(__file__).parents[3]
 FOLDER: Final = ROOT / "docs" / "reference"
@@ -14,6 +14,8 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "settings": settings.page,
     "commands": commands.page,
     "headers": headers.page,
+    "metrics": metrics.page,
+    "log": log.page,
     "errors": errors.page,
 }
 """The name of each page, and what prints it."""

@@ -35,8 +35,8 @@ MEANINGS: Final[Mapping[str, str]] = {
     "finish_reason": "Why the model stopped.",
     "is_certain": "Whether the upstream's wire proved that the answer is whole; raw text can't.",
     "finish_inferred": "The upstream ended properly and never said why.",
-    "end": "`complete`; `refused`: an error instead of an answer; `broken`: an error after the beginning; `client_left`;"
-    " `client_stalled`: it took nothing for too long; `drained`: the process ended first.",
+    "end": "`complete`; `refused`: an error instead of an answer; `broken`: an error after the beginning; "
+    "`client_left`; `client_stalled`: it took nothing for too long; `drained`: the process ended first.",
     "error": "The [kind](errors.md) of the error.",
     "dropped": "How many fields were left out, as `x-gateway-dropped` names them.",
     "adapted": "How many fields were changed, as `x-gateway-adapted` names them.",

@@ -29,6 +29,7 @@ OTHER_WORDS = {
     "openai-encrypted": "a format of sealed reasoning",
     "openrouter-details": "a format of sealed reasoning",
     "output-tokens": "what Anthropic's limits count",
+    "triglot-metrics-": "a directory",
     "utf-8": "an encoding",
     "utf-8-sig": "an encoding",
 }

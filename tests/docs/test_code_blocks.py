@@ -31,6 +31,22 @@ from tests.truss.real_server import truss_server
 
 REAL_TRUSS: Final[Mapping[str, str]] = {"docs/upstreams/truss.md": "haiku"}
 """page → the model of the real server that it is run on too."""
+CALLED: Final[Mapping[str, tuple[str, str, str | None]]] = {
+    "docs/upstreams/openai.md": ("/v1/responses", "authorization", "Bearer sk-proj-your-key"),
+    "docs/upstreams/anthropic.md": ("/v1/messages", "x-api-key", "sk-ant-your-key"),
+    "docs/upstreams/baseten-model-apis.md": ("/v1/chat/completions", "authorization", "Bearer your-key"),
+    "docs/upstreams/truss.md": ("/production/predict", "authorization", "Bearer your-key"),
+    "docs/upstreams/bis-llm.md": (
+        "/environments/production/sync/v1/chat/completions",
+        "authorization",
+        "Bearer your-key",
+    ),
+    "docs/upstreams/vllm.md": ("/v1/chat/completions", "authorization", None),
+    "docs/upstreams/sglang.md": ("/v1/chat/completions", "authorization", None),
+    "docs/upstreams/llama-cpp.md": ("/v1/chat/completions", "authorization", None),
+    "docs/upstreams/ollama.md": ("/v1/chat/completions", "authorization", None),
+}
+"""page → the path at which its upstream is called, and the header with the key it exports, if any."""
 _HOST: Final = r"https?://[^/\s\"',}]+"
 _MODEL: Final = r"https://model-\w+\.api\.baseten\.co/[^\s\"',}]+"
 _FENCE: Final = re.compile(r"^ *(```+|~~~+)", re.MULTILINE)
@@ -53,15 +69,19 @@ def _needs(page: str) -> set[str]:
 
 
 @pytest.mark.parametrize(("page", "need"), list(_params()))
-def test_blocks_do_what_their_page_says(page: str, need: str, shared: int, simulator: str, tmp_path: Path) -> None:
+def test_blocks_do_what_their_page_says(page: str, need: str, shared: int, simulator: Anybody, tmp_path: Path) -> None:
     blocks = [block for block in blocks_of(page) if block.needs in ("", need)]
+    simulator.calls.clear()
     port = free_port() if any(block.way is Way.SERVER for block in blocks) else shared
     with (
-        _hosts(page, need, simulator, tmp_path) as hosts,
+        _hosts(page, need, simulator.url, tmp_path) as hosts,
         workshop(tmp_path / "shop", port, hosts, _TOOLS[need]()) as shop,
     ):
         for block in blocks:
             shop.perform(block)
+    if need == "" and page.startswith("docs/upstreams/"):
+        path, header, key = CALLED[page]
+        assert [(called, headers.get(header)) for called, headers in simulator.calls[:1]] == [(path, key)]
 
 
 def test_no_block_is_overlooked() -> None:
@@ -91,33 +111,43 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         yield port
 
 
-class _Anybody:
-    """The simulator, as any vendor's server: it says it is well, and speaks every dialect."""
+class Anybody:
+    """The simulator, as any vendor's server: it says it is well, and speaks every dialect.
+
+    `calls`: the path and the headers of each.
+    """
 
     def __init__(self) -> None:
         self._simulator = SimulatorApp()
+        self.url = ""
+        self.calls: list[tuple[str, dict[str, str]]] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "GET":
             await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
             await send({"type": "http.response.body", "body": b""})
-        else:
-            await self._simulator(scope, receive, send)
+            return
+        if scope["type"] == "http":
+            headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+            self.calls.append((scope["path"], headers))
+        await self._simulator(scope, receive, send)
 
 
 @pytest.fixture(scope="module")
-def simulator() -> Iterator[str]:
-    with Server(_Anybody(), Settings(port=0), app.refuse).in_thread() as running:
-        yield f"http://127.0.0.1:{running.port}"
+def simulator() -> Iterator[Anybody]:
+    anybody = Anybody()
+    with Server(anybody, Settings(port=0), app.refuse).in_thread() as running:
+        anybody.url = f"http://127.0.0.1:{running.port}"
+        yield anybody
 
 
 @contextmanager
-def _hosts(page: str, need: str, simulator: str, folder: Path) -> Iterator[Mapping[str, str]]:
+def _hosts(page: str, need: str, simulated: str, folder: Path) -> Iterator[Mapping[str, str]]:
     if need == "truss":
         with truss_server(REAL_TRUSS[page], folder) as predict:
             yield {_MODEL: predict}
     else:
-        yield {_HOST: simulator}
+        yield {_HOST: simulated}
 
 
 def _node() -> Tools:

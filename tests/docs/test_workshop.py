@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.blocks import Unclear, Way, read
+from tests.docs.blocks import ROOT, Unclear, Way, read
 from tests.docs.stand_in import elsewhere
 from tests.docs.workshop import BlockFailed, Tools, Workshop, commands, is_printed, missing_tools, workshop
 from tests.e2e.gateway_process import free_port
@@ -92,14 +92,18 @@ def test_a_block_has_to_say_what_is_to_be_done_with_it(text: str) -> None:
         list(read("page.md", text))
 
 
-def test_an_error_status_is_a_failure_and_a_file_never_replaces_one_of_the_repository(shop: Workshop) -> None:
+def test_an_error_status_is_a_failure(shop: Workshop) -> None:
     serve = fence("bash", "make serve", "<!-- server -->")
     assert '"demo"' in perform(shop, serve + fence("bash", "curl http://127.0.0.1:8080/v1/models"))
     with pytest.raises(BlockFailed, match="404"):
         perform(shop, fence("bash", "curl http://127.0.0.1:8080/v1/nothing"))
+
+
+def test_no_block_changes_the_repository(shop: Workshop) -> None:
     perform(shop, fence("make", "a:", "<!-- file: Makefile -->"))
-    assert (shop.clone / "Makefile").read_text() == "a:\n"
-    assert not (shop.clone / "Makefile").is_symlink()
+    assert (shop.clone / "Makefile").read_text() == "a:\n" != (ROOT / "Makefile").read_text()
+    with pytest.raises(BlockFailed, match="is a file of the repository"):
+        perform(shop, fence("python", "", "<!-- file: gateway/written.py -->"))
 
 
 def test_blocks_in_lists_and_with_tildes_are_found() -> None:

@@ -78,9 +78,10 @@ class Workshop:
         for folder in (self.clone / ".venv" / "bin", self.home, self.bin):
             folder.mkdir(parents=True)
         for path in ROOT.iterdir():
-            if not path.name.startswith(".") and path.name != "routes.yaml":
+            if path.is_file():
+                shutil.copy(path, self.clone)
+            elif not path.name.startswith("."):
                 (self.clone / path.name).symlink_to(path)
-        shutil.copy(ROOT / "routes.yaml", self.clone)
         (self.home / ".curlrc").write_text("no-progress-meter\nfail-with-body\n")  # an error status is a failure
         self._commands()
 
@@ -151,7 +152,8 @@ class Workshop:
     def _file(self, block: Block) -> None:
         path = self.home / block.detail[2:] if block.detail.startswith("~/") else self.clone / block.detail
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)  # never through a link into the repository
+        if ROOT in path.resolve().parents:
+            raise BlockFailed(f"{block.place}: {block.detail} is a file of the repository")
         path.write_text(self._filled(block.text))
 
     def _json(self, block: Block) -> None:

@@ -39,7 +39,8 @@ from gateway.running import Running
 from gateway.slots import Slot
 from gateway.telemetry.meter import Meter, Unmetered
 from gateway.telemetry.timeline import Timeline
-from gateway.upstreams.client import Answer, Upstreams, read_refusal, scrub
+from gateway.upstreams.client import Answer, Upstreams, read_refusal, scrub, secret_of
+from gateway.upstreams.redaction import tells
 
 _JSON: Final = "application/json"
 _BYTES: Final = "application/octet-stream"
@@ -321,13 +322,18 @@ class Attempt:
         else:
             now = self._call.stamp.created
             told = limits.carried(answer.headers, self._dialect.limits, self._call.dialect.limits, now)
-        return {name: value for name, value in told.items() if _VALUE.fullmatch(value)}
+        return {name: value for name, value in told.items() if self._plain(value)}
+
+    def _plain(self, value: str, otherwise: str = "") -> str:
+        """A header's value as it came, if it is one that may be sent on."""
+        is_plain = _VALUE.fullmatch(value) and not tells(value, secret_of(self._target.upstream, self._call.own))
+        return value if is_plain else otherwise
 
     # -- the four ways -----------------------------------------------------------------------------------------------
 
     async def _take_whole(self, answer: Answer, *, passes: bool) -> None:
         if passes:
-            self._client.prepare(_plain(answer.headers.get("content-type", ""), _JSON), self.headers)
+            self._client.prepare(self._plain(answer.headers.get("content-type", ""), _JSON), self.headers)
         body = await answer.read(self._settings.max_answer)
         try:
             value = self._dialect.skim(body) if passes else orjson.loads(body)
@@ -354,7 +360,7 @@ class Attempt:
         if passes:
             pump = self._pump_of(PassThrough(decoder, self._sequencer, self._as_told))
             self._voice = decoder
-            media_type = _plain(answer.headers.get("content-type", ""), _BYTES)
+            media_type = self._plain(answer.headers.get("content-type", ""), _BYTES)
             self._client.prepare(media_type, self.headers, self.keep_alive)
         else:
             pump = self._pump_of(self._translation(decoder))
@@ -427,11 +433,6 @@ class Attempt:
         if self._answer is not None:
             headers |= self._passed_on(self._answer)
         return headers
-
-
-def _plain(value: str, otherwise: str = "") -> str:
-    """A header's value as it came, if it is one that may be sent on."""
-    return value if _VALUE.fullmatch(value) else otherwise
 
 
 def _listed(names: tuple[str, ...]) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from typing import Final
+from typing import Any, Final
+
+from gateway.telemetry.traces import trace_of
 
 ACCESS: Final = "triglot.access"
 """The logger whose messages are JSON objects."""
@@ -27,7 +29,14 @@ class OneWrite:
         """Nothing is left."""
 
 
-class OfWorker(logging.Formatter):
+class Untold(logging.Formatter):
+    """Writes down where an exception came from and what kind it is, and not what it says."""
+
+    def formatException(self, ei: Any) -> str:
+        return trace_of(ei[1]) if ei[1] is not None else ""
+
+
+class OfWorker(Untold):
     """Says which of several workers a line is from: in front of the text, or in a field where it is JSON."""
 
     def __init__(self, number: int) -> None:
@@ -44,6 +53,6 @@ class OfWorker(logging.Formatter):
 def log_to_stderr(worker: int | None = None) -> None:
     """All that is logged from here on. `worker`: the number of this process, if it is one of several."""
     handler = logging.StreamHandler(OneWrite(sys.stderr.fileno()))
-    handler.setFormatter(logging.Formatter("%(message)s") if worker is None else OfWorker(worker))
+    handler.setFormatter(Untold("%(message)s") if worker is None else OfWorker(worker))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.getLogger("httpx").setLevel(logging.WARNING)

@@ -16,9 +16,10 @@ from gateway.config import Upstream
 from gateway.errors import BadKey, Denied, GatewayError, Kind, Malformed, TooMany, UpstreamError
 from gateway.upstreams import failures
 from gateway.upstreams.body import AtOnce
+from gateway.upstreams.redaction import redacted
 from gateway.upstreams.transport import Place, Transport, head_of, place_of
 
-__all__ = ["Answer", "AtOnce", "Upstreams", "read_refusal", "scrub"]
+__all__ = ["Answer", "AtOnce", "Upstreams", "read_refusal", "scrub", "secret_of"]
 
 _CREDENTIALS: Final[Mapping[str, tuple[str, str]]] = {
     "bearer": ("authorization", "Bearer {}"),
@@ -223,14 +224,15 @@ def _credential(upstream: Upstream, own: str = "") -> dict[str, str]:
     """The header that calls this upstream with its key, if it has one. Raises BadKey where that is the client's."""
     if upstream.key is None or upstream.auth not in _CREDENTIALS:
         return {}
-    secret = _secret(upstream, own)
+    secret = secret_of(upstream, own)
     if not secret:
         raise BadKey(_OWN_IS_MISSING, headers={"www-authenticate": "Bearer"})
     name, form = _CREDENTIALS[upstream.auth]
     return {name: form.format(secret)}
 
 
-def _secret(upstream: Upstream, own: str) -> str:
+def secret_of(upstream: Upstream, own: str = "") -> str:
+    """What the upstream is called with: its own key, or the client's `own` credential; empty where there is none."""
     if upstream.takes_client_key:
         return own
     return upstream.key.get_secret_value() if upstream.key else ""
@@ -248,8 +250,8 @@ def scrub(upstream: Upstream, error: GatewayError, own: str = "") -> GatewayErro
         return _of_credential(error, own)
     if error.kind in (Kind.AUTH, Kind.PERMISSION):
         return Denied("the upstream refused the gateway's own credential")
-    secret = _secret(upstream, own)
-    return _again(type(error), error, secret) if secret and secret in error.message else error
+    secret = secret_of(upstream, own)
+    return error if redacted(error.message, secret) == error.message else _again(type(error), error, secret)
 
 
 def _of_credential(error: UpstreamError, own: str) -> GatewayError:
@@ -260,7 +262,7 @@ def _of_credential(error: UpstreamError, own: str) -> GatewayError:
 
 def _again(kind: type[GatewayError], error: GatewayError, secret: str) -> GatewayError:
     return kind(
-        error.message.replace(secret, "[key]") if secret else error.message,
+        redacted(error.message, secret),
         kind=error.kind,
         status=error.status,
         retry_after_s=error.retry_after_s,

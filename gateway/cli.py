@@ -219,6 +219,7 @@ def simulate(host: str, port: int, script: str) -> None:
 )
 @click.option("--rounds", type=click.IntRange(1, 100), default=1, show_default=True, help="The median is told.")
 @click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Of the gateway.")
+@click.option("--metrics/--no-metrics", default=True, show_default=True, help="Of the gateway: what they cost.")
 @click.option("--quick", is_flag=True, help="50 streams of 50 tokens, in a minute or two. Figures are coarse.")
 @click.option("--pin", "is_pinned", is_flag=True, help="The gateway on cores of its own (Linux).")
 @click.option(
@@ -241,6 +242,7 @@ def bench(
     pace: float,
     rounds: int,
     workers: int,
+    metrics: bool,
     quick: bool,
     is_pinned: bool,
     file: str,
@@ -268,6 +270,7 @@ def bench(
             pace_s=pace / 1000,
             rounds=rounds,
             workers=workers,
+            metrics=metrics,
             probes=50 if quick else 200,
         )
     except ValueError as error:

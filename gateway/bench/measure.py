@@ -134,7 +134,9 @@ class Bench:
             return self._line(_Way(str(pair), dialect, asked, pid=running.pid))
         port = processes.free_port()
         asked = partial(call, dialect, Address(processes.HOST, port), pair.upstream)
-        with processes.gateway(processes.routes(self._upstream_port), port, self._cores, self._plan.workers) as process:
+        plan = self._plan
+        routes = processes.routes(self._upstream_port, metrics=plan.metrics)
+        with processes.gateway(routes, port, self._cores, plan.workers) as process:
             return self._line(_Way(str(pair), dialect, asked, process, process.pid))
 
     def _line(self, way: _Way) -> Line:

@@ -26,7 +26,7 @@ class Plan:
     """`streams`: how many at a time, ascending. `pace_s`: between two tokens of a stream.
 
     `probes` requests of each kind are sent one at a time. All is measured `rounds` times, and medians are told. The
-    gateway has so many `workers`.
+    gateway has so many `workers`, and its `metrics` are on or off.
     """
 
     pairs: tuple[Pair, ...]
@@ -36,6 +36,7 @@ class Plan:
     rounds: int = 1
     probes: int = 200
     workers: int = 1
+    metrics: bool = True
 
     @property
     def clients(self) -> tuple[str, ...]:

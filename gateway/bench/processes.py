@@ -139,14 +139,14 @@ def _first_line(child: Child) -> bytes:
     return line
 
 
-def routes(upstream_port: int) -> bytes:
+def routes(upstream_port: int, *, metrics: bool = True) -> bytes:
     """A routes file: for each dialect a model of its name, and an upstream."""
     upstreams = {
         name: {"dialect": name, "url": f"http://{HOST}:{upstream_port}/{name}", "options": options(dialect)}
         for name, dialect in DIALECTS.items()
     }
     targets = {name: {"targets": [{"upstream": name}], "retries": {"same_target": 0}} for name in upstreams}
-    return orjson.dumps({"server": {"host": HOST}, "upstreams": upstreams, "routes": targets})
+    return orjson.dumps({"server": {"host": HOST, "metrics": metrics}, "upstreams": upstreams, "routes": targets})
 
 
 def options(dialect: Dialect) -> dict[str, Any]:

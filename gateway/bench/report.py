@@ -33,7 +33,8 @@ def tables(plan: Plan, results: Results, setting: Setting) -> RenderableType:
     facts = ", ".join(f"{name} {value}" for name, value in setting.facts.items())
     told = (
         f"{plan.tokens} tokens a stream, one every {plan.pace_s * 1000:g} ms, each in a packet of its own; "
-        f"{plan.probes} probes; {_counted(plan.workers, 'worker')}; median of {_counted(plan.rounds, 'round')}"
+        f"{plan.probes} probes; {_counted(plan.workers, 'worker')}{'' if plan.metrics else ' without metrics'}; "
+        f"median of {_counted(plan.rounds, 'round')}"
     )
     notes = [Text(f"\n{note}", "yellow") for note in (*setting.notes, *_doubts(results))]
     return Group(Text(f"{facts}\n{told}\n", "dim"), _probes(results), "", _streams(results), *notes)
@@ -142,6 +143,7 @@ def plain(plan: Plan, results: Results, setting: Setting) -> dict[str, Any]:
         "probes": plan.probes,
         "rounds": plan.rounds,
         "workers": plan.workers,
+        "metrics": plan.metrics,
         "direct": [{"client": name, **_plain_line(line)} for name, line in results.direct.items()],
         "pairs": [_plain_pair(pair, line, results.direct[pair.client]) for pair, line in results.pairs.items()],
         "faults": [{"where": where, "what": what, "count": count} for where, what, count in results.faults],

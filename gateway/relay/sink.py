@@ -11,7 +11,7 @@ from starlette.types import Message, Scope, Send
 
 from gateway.errors import GatewayError, Unfit
 from gateway.neutral.events import Start
-from gateway.wire.extensions import ABORT, WRITE
+from gateway.wire.extensions import ABORT, UNSENT, WRITE
 
 Headers = Mapping[str, str]
 Tell = Callable[[GatewayError], Awaitable[None]]
@@ -67,6 +67,7 @@ class Sink:
         extensions = scope.get("extensions", {})
         self._send = send
         self._abort = extensions.get(ABORT)
+        self._unsent: Callable[[], int] = extensions.get(UNSENT, int)
         self._head = head
         self._collected: list[bytes] | None = [] if scope.get("http_version") == "1.0" else None
         self._write: Callable[[bytes], bool] = _never
@@ -170,7 +171,7 @@ class Sink:
     def discard(self) -> None:
         """The client is gone: what is written from here on goes nowhere, at any speed."""
         self._collected = None
-        self._send, self._abort = _nowhere, _nothing
+        self._send, self._abort, self._unsent = _nowhere, _nothing, int
         if self.writes_at_once:
             self._write = _taken
 
@@ -197,7 +198,7 @@ class Sink:
 
     async def _put(self, data: bytes, *, is_last: bool) -> None:
         """Waits as long as the client has enough for now, and counts that, also if nothing comes of it."""
-        begun = self._now()
+        begun = self._now() if self._unsent() else math.inf
         try:
             await self._send({"type": "http.response.body", "body": data, "more_body": not is_last})
         finally:

@@ -59,10 +59,10 @@ _HEADER: Final = f"""\
 """
 
 
-def measure(wanted: str = "", burden: float = 0.0) -> Figures:
+def measure(wanted: str = "", burden: float = 0.0, *, metrics: bool = True) -> Figures:
     """What is done costs, as far as its name holds `wanted`; with that share of all instructions wasted on top."""
     measured: Figures = {}
-    with world() as gateway:
+    with world(metrics=metrics) as gateway:
         for done, between, read in (*_carriers(burden), *_whole_ways(gateway)):
             if wanted in f"{done} {between}":
                 measured.setdefault(done, {})[between] = {name: round(value, 1) for name, value in read().items()}

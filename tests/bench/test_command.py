@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+import httpx
 import orjson
 import pytest
 from click.testing import CliRunner
@@ -168,13 +169,20 @@ def test_an_upstream_that_listens_already_is_used_and_left_alone() -> None:
         assert started is not None
 
 
+@pytest.mark.parametrize("metrics", [True, False])
+def test_metrics_of_the_gateway_are_on_or_off(metrics: bool) -> None:
+    port = processes.free_port()
+    with processes.gateway(processes.routes(9, metrics=metrics), port):
+        assert httpx.get(f"http://{processes.HOST}:{port}/metrics").status_code == (200 if metrics else 404)
+
+
 @pytest.mark.slow
 def test_several_workers_are_metered_together() -> None:
     asked = ("--pairs", "truss:truss", "--streams", "2", "--tokens", "2", "--workers", "2", "--json", "-")
     result = CliRunner().invoke(main, ["bench", "--quick", *asked])
     assert result.exit_code == 0, result.output
     found = orjson.loads(result.stdout)
-    assert (found["workers"], found["faults"]) == (2, [])
+    assert (found["workers"], found["metrics"], found["faults"]) == (2, True, [])
     if sys.platform == "linux":
         assert found["pairs"][0]["levels"][0]["cpu_us_event"] > 0
 

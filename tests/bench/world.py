@@ -44,11 +44,13 @@ class Cost(NamedTuple):
     asked: Asked
 
 
-def _configuration() -> Config:
+def _configuration(*, metrics: bool) -> Config:
     upstreams = {name: {"dialect": name, "url": url, "key": "sk-0123456789"} for name, url in _URLS.items()}
     upstreams["truss"]["options"] = {"input": "prompt"}  # type: ignore[assignment]
     routes = {name: {"targets": [{"upstream": name, "model": "upstream-model"}]} for name in _URLS}
-    return parse(orjson.dumps({"server": {"port": 0}, "upstreams": upstreams, "routes": routes}), "bench", {})
+    return parse(
+        orjson.dumps({"server": {"port": 0, "metrics": metrics}, "upstreams": upstreams, "routes": routes}), "bench", {}
+    )
 
 
 def _request(client: str, model: str, *, stream: bool) -> bytes:
@@ -144,10 +146,10 @@ class World:
 
 
 @contextmanager
-def world() -> Iterator[World]:
+def world(*, metrics: bool = True) -> Iterator[World]:
     """A gateway that has started, and stops at the end of the block. Its log lines are made, and go nowhere."""
     loop, stopping = Loop(), asyncio.Event()
-    config = _configuration()
+    config = _configuration(metrics=metrics)
     gateway = app.build(config)
     sent: list[str] = []
     told: Iterable[str] = iter(["lifespan.startup"])

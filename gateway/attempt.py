@@ -21,6 +21,7 @@ from gateway.entering import Entrance
 from gateway.errors import GatewayError, Malformed, Unfit, UpstreamError
 from gateway.neutral.events import Event
 from gateway.neutral.pieces import Piece
+from gateway.neutral.quick_value import quick_value
 from gateway.neutral.request import Request
 from gateway.neutral.response import Collector
 from gateway.neutral.restoring import Sequence, restored
@@ -76,7 +77,7 @@ class InForce:
     running: Running = field(default_factory=Running)
 
 
-@dataclass(frozen=True, slots=True)
+@quick_value
 class Call:
     """A client's call, parsed; `body` is the JSON it came as, in `size` bytes."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from gateway.config import Server
@@ -12,6 +12,7 @@ from gateway.dialects.base import Json, Outbound
 from gateway.dialects.report import Report
 from gateway.dialects.turns import steadied
 from gateway.neutral.continuing import may_go_on
+from gateway.neutral.quick_value import quick_value
 from gateway.neutral.request import Request, Wording
 from gateway.routing import affinity
 from gateway.routing.table import Route
@@ -46,7 +47,7 @@ def tie(route: Route, request: Request, headers: Mapping[str, str]) -> bytes:
     return affinity.key(route.balance, steadied(request) if route.balance.prefix else request, headers)
 
 
-@dataclass(frozen=True, slots=True)
+@quick_value
 class Rendering:
     """One call of a client, as `request` and as the `body` it came as, for one target."""
 

@@ -23,6 +23,7 @@ from gateway.dialects.sealing import Sealer
 from gateway.errors import GatewayError, UpstreamError
 from gateway.neutral.events import Event
 from gateway.neutral.pieces import Piece
+from gateway.neutral.quick_value import quick_value
 from gateway.neutral.request import Request
 from gateway.neutral.response import Response
 from gateway.neutral.restoring import Restoration
@@ -32,7 +33,7 @@ Json = dict[str, Any]
 _UNSEALED: Final = Sealer()
 
 
-@dataclass(frozen=True, slots=True)
+@quick_value
 class Inbound:
     """A client's request as it came: the decoded body, what the path says, and the few headers a dialect may read."""
 
@@ -64,7 +65,7 @@ class Inbound:
         return tuple(found for name in names for found in ((f"{name}@{env}", name) if env else (name,)))
 
 
-@dataclass(frozen=True, slots=True)
+@quick_value
 class Outbound:
     """A request to an upstream. `path` is added to the upstream's URL.
 
@@ -81,7 +82,7 @@ class Outbound:
     """What the answer has to undo."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick_value
 class Stamp:
     """What an answer needs of clock, chance and secrets: the token its id is made of, the time it was created
     (epoch s), and what makes the signatures of reasoning that has none."""

@@ -16,7 +16,7 @@ for the pieces; from when one was seen to change, it may hold any other number, 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -225,13 +225,24 @@ class Learner:
         if not text or not ending or not _HEAD.fullmatch(head):
             return None
         changing = [name for name in self._idle if name in self._changing]
-        for string in _STRING.finditer(frame.data):
-            if orjson.loads(string[0]) == text:
-                holes = tuple(sorted(_holes(frame.data, self._last, changing)))
-                found = _Anatomy(frame.data, ending, *string.span(), holes)
-                if _is_proved(found, text, place.path):
-                    return Template(_moved(found, head), make, place.note)
+        holes = tuple(sorted(_holes(frame.data, self._last, changing))) if changing else ()
+        for begin, end in _places(frame.data, text):
+            found = _Anatomy(frame.data, ending, begin, end, holes)
+            if _is_proved(found, text, place.path):
+                return Template(_moved(found, head), make, place.note)
         return None
+
+
+def _places(data: bytes, text: str) -> Iterator[tuple[int, int]]:
+    """Where the text may stand, quotes included: as we would write it, else as any string that means it."""
+    spelled = orjson.dumps(text)
+    begin = data.find(spelled)
+    while begin >= 0:
+        yield begin, begin + len(spelled)
+        begin = data.find(spelled, begin + 1)
+    for string in _STRING.finditer(data):
+        if string[0] != spelled and orjson.loads(string[0]) == text:
+            yield string.span()
 
 
 def _spelling(piece: Piece) -> tuple[str, Callable[[str], Piece]]:

@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from gateway.errors import GatewayError
+from gateway.neutral.quick_value import quick_value
 from gateway.neutral.request import OpaqueValue
-from gateway.neutral.token_value import token_value
 
 
 class BlockKind(StrEnum):
@@ -37,7 +37,7 @@ class Reason(StrEnum):
     PAUSE = "pause"
 
 
-@dataclass(frozen=True, slots=True)
+@quick_value
 class Usage:
     """Token counts so far; later totals replace earlier ones, unknown is `None`, never 0.
 
@@ -53,11 +53,17 @@ class Usage:
 
     def merged(self, later: Usage) -> Usage:
         """This snapshot with what a later one knows."""
-        known = {f.name: getattr(later, f.name) for f in fields(later) if getattr(later, f.name) is not None}
-        return replace(self, **known)
+        return Usage(
+            self.input if later.input is None else later.input,
+            self.output if later.output is None else later.output,
+            self.cache_read if later.cache_read is None else later.cache_read,
+            self.cache_write if later.cache_write is None else later.cache_write,
+            self.reasoning if later.reasoning is None else later.reasoning,
+            later.is_final,
+        )
 
 
-@dataclass(frozen=True, slots=True)
+@quick_value
 class Start:
     """The upstream began: its own id, model and creation time (epoch s), where it says.
 
@@ -71,7 +77,7 @@ class Start:
     origin: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@quick_value
 class BlockStart:
     """`id`, `name`, `namespace` and `call_kind` belong to tool blocks; `payload` is the whole of other ones.
 
@@ -91,21 +97,21 @@ class BlockStart:
     choice: int = 0
 
 
-@token_value
+@quick_value
 class TextDelta:
     index: int
     text: str
     choice: int = 0
 
 
-@token_value
+@quick_value
 class RefusalDelta:
     index: int
     text: str
     choice: int = 0
 
 
-@token_value
+@quick_value
 class ReasoningDelta:
     index: int
     text: str
@@ -120,7 +126,7 @@ class ReasoningSignature:
     choice: int = 0
 
 
-@token_value
+@quick_value
 class ArgsDelta:
     """A fragment of a call's argument text."""
 
@@ -141,13 +147,13 @@ class Citation:
     choice: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@quick_value
 class BlockStop:
     index: int
     choice: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@quick_value
 class Finish:
     """The model is done. `is_certain` is false where the wire can't prove that this was all (raw text).
 

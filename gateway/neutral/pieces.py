@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.neutral.events import BlockKind, End, Failed, Finish, Ping, Start, Usage
+from gateway.neutral.quick_value import quick_value
 from gateway.neutral.request import OpaqueValue
-from gateway.neutral.token_value import token_value
 
 
-@token_value
+@quick_value
 class ContentPiece:
     """Some text, reasoning or refusal."""
 
@@ -25,7 +25,7 @@ class ContentPiece:
     is_summary: bool = False
 
 
-@token_value
+@quick_value
 class ToolPiece:
     """A fragment of a call. `key` is the wire's index; without one, `id` or else `position` finds the call."""
 

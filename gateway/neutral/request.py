@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from gateway.errors import ClientError
+from gateway.neutral.quick_value import quick_value
 
 Json = Mapping[str, Any]
 
@@ -157,7 +158,7 @@ class Role(StrEnum):
     """Instructions in mid-conversation; leading ones are `Request.system`."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick_value
 class Turn:
     """One message. Tool results are parts of user turns."""
 
@@ -234,7 +235,7 @@ class JsonSchemaFormat:
     is_strict: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@quick_value
 class ReasoningRequest:
     """mode: off, on, auto · effort: none … max · budget: tokens · visible: full, summary, omit."""
 
@@ -244,7 +245,7 @@ class ReasoningRequest:
     visible: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@quick_value
 class Wording:
     """How the operator wants translated answers worded, where the client's API leaves a choice."""
 
@@ -259,7 +260,7 @@ class Wording:
 WORDING: Final = Wording()
 
 
-@dataclass(frozen=True, slots=True)
+@quick_value
 class Request:
     """One request, whole. See the module's docstring for what unset means."""
 

@@ -25,6 +25,7 @@ from gateway.neutral.events import (
     TextDelta,
 )
 from gateway.neutral.pieces import Piece
+from gateway.neutral.quick_value import quick_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class ClientTool:
     kind: str = "function"
 
 
-@dataclass(frozen=True, slots=True)
+@quick_value
 class Restoration:
     """`tools`: the name a tool has upstream → the client's. `output_tool`: whose arguments are the answer's text."""
 

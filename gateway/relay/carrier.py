@@ -10,8 +10,8 @@ from gateway.dialects.base import Decoder, Encoder, Fault, Guard
 from gateway.errors import GatewayError, InternalError, UpstreamError
 from gateway.neutral.events import End, Event, Failed
 from gateway.neutral.pieces import Piece
+from gateway.neutral.quick_value import quick_value
 from gateway.neutral.restoring import Sequence as Events
-from gateway.neutral.token_value import token_value
 from gateway.relay.splice import Splice
 
 Scrub = Callable[[GatewayError], GatewayError]
@@ -20,7 +20,7 @@ Scrub = Callable[[GatewayError], GatewayError]
 _ENDS: Final = (End, Failed)
 
 
-@token_value
+@quick_value
 class Batch:
     """What one read meant. `is_told`: a failure among the events is told in `data`.
 

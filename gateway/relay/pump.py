@@ -159,6 +159,8 @@ class Pump:
 
 async def _finish_reading(answer: Answer) -> None:
     """The client has everything; what may still come is the last chunk, after which the connection can be reused."""
+    if answer.is_read:
+        return
     with contextlib.suppress(UpstreamError, TimeoutError):
         async with asyncio.timeout(_REST_S):
             await answer.next()

@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final, NamedTuple, assert_never
 
 from gateway.config.balance import Balance, Fastest, LeastInFlight, Prefix, Sticky, Weighted
+from gateway.neutral.quick_value import quick_value
 from gateway.routing.affinity import attraction
 from gateway.routing.state import TargetState
 from gateway.routing.target import Target
@@ -48,7 +48,7 @@ class Candidate(NamedTuple):
         return self.state.in_flight / self.weight
 
 
-@dataclass(frozen=True, slots=True)
+@quick_value
 class Moment:
     """What a choice depends on besides the configuration and what is known of the targets.
 

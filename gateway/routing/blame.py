@@ -6,11 +6,11 @@ others. Nor does what we did, nor a client that left, nor the end of a request's
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
 from gateway.errors import Kind, OutOfTime, Overloaded, Unfit, UpstreamError
+from gateway.neutral.quick_value import quick_value
 
 
 class Verdict(Enum):
@@ -26,7 +26,7 @@ class Verdict(Enum):
     """Whatever happened, it is no news of the target."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick_value
 class Outcome:
     """What a try came to. `wait_s`: how long the upstream asked to be left alone."""
 

@@ -40,6 +40,7 @@ from gateway.errors import (
     Unreachable,
     UpstreamError,
 )
+from gateway.neutral.quick_value import quick_value
 from gateway.routing.target import Target
 
 
@@ -101,7 +102,7 @@ _SHOULD_RETRY: Final = "x-should-retry"
 """What an upstream says to the SDKs of every vendor, and to us."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick_value
 class Try:
     """The target to try, and how long to wait before that. `is_again`: it was tried before."""
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from gateway.config import Upstream
+from gateway.neutral.quick_value import quick_value
 
 
-@dataclass(frozen=True, slots=True)
+@quick_value
 class Target:
     """One upstream to try, by its name in the configuration, and the model name to use there.
 

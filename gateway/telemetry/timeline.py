@@ -34,7 +34,7 @@ class Timeline:
             elif isinstance(event, Usage):
                 self.usage = self.usage.merged(event)
             elif isinstance(event, Start):
-                self.usage = self.usage.merged(event.usage or Usage())
+                self.usage = self.usage.merged(event.usage) if event.usage else self.usage
             elif isinstance(event, Finish):
                 self.finish = event
         if count:

@@ -88,6 +88,11 @@ class Body(httpx.AsyncByteStream):
         assert error is not None
         return error
 
+    @property
+    def is_read(self) -> bool:
+        """Whether it is over, properly, and all of it was read."""
+        return self._is_over and not self._pieces and self._error is None
+
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while (data := await self.next()) is not None:
             yield data

@@ -66,6 +66,11 @@ class Answer:
     def is_framed(self) -> bool:
         return "content-length" in self.headers or "chunked" in self.headers.get("transfer-encoding", "")
 
+    @property
+    def is_read(self) -> bool:
+        """Whether the body is known to be over, and all of it was read."""
+        return getattr(self.stream, "is_read", False)
+
     async def read(self, limit: int) -> bytes:
         """The whole body, or Malformed beyond `limit` bytes."""
         body = bytearray()

@@ -31,7 +31,7 @@ def decode(body: bytes | bytearray) -> dict[str, Any]:
         raise BadRequest(f"body: not valid JSON: {error.msg} at character {error.pos}") from error
     if not isinstance(value, dict):
         raise BadRequest(f"body: expected an object, got {type_name(value)}")
-    if is_deeper(value, MAX_DEPTH):
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and is_deeper(value, MAX_DEPTH):
         raise BadRequest(f"body: nested deeper than {MAX_DEPTH} levels")
     return value
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Final, assert_never
 
 import orjson
@@ -58,7 +59,6 @@ class Encoder:
         self._finished = b',"logprobs":null,"finish_reason":"%s"%s}]' + usage + b"\n\n"
         self._before_thought = self._before + b'{"%b":' % reasoning_field(request).encode()
         self._before_arguments = self._after_arguments = b""
-        self._takes_custom = takes_custom(request)
         self._calls = -1
         self._call_kind = ""
         self._call_is_empty = True
@@ -70,6 +70,10 @@ class Encoder:
         self._annotations = 0
         self._other = 0
         self._usage = ev.Usage()
+
+    @cached_property
+    def _takes_custom(self) -> bool:
+        return takes_custom(self._request)
 
     def encode(self, events: Sequence[ev.Event]) -> bytes:
         """The frames these events make."""

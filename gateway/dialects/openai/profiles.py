@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from operator import attrgetter
 from typing import Final
 
 from gateway.dialects.openai.options import (
@@ -183,9 +184,14 @@ PROFILES: Final[Mapping[str, Profile]] = {
 
 def profile_of(options: Options) -> Profile:
     """The profile of an upstream, with what its operator set otherwise."""
-    profile = PROFILES[options.profile]
-    own = {name: value for name in SETTINGS if (value := getattr(options, name)) is not None}
-    return replace(profile, **own) if own else profile
+    profile, set_here = PROFILES[options.profile], _settings_of(options)
+    if set_here == _NOTHING_SET:  # asked for with every request
+        return profile
+    return replace(
+        profile, **{name: value for name, value in zip(SETTINGS, set_here, strict=True) if value is not None}
+    )
 
 
 SETTINGS: Final = tuple(field.name for field in fields(Profile))
+_settings_of: Final = attrgetter(*SETTINGS)
+_NOTHING_SET: Final = (None,) * len(SETTINGS)

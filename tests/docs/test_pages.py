@@ -78,3 +78,10 @@ def calls(text: str) -> Iterator[tuple[str, str]]:
             longest = next((" ".join(words[:n]) for n in (2, 1) if " ".join(words[:n]) in names), None)
             name = longest or " ".join(words[:1])
             yield name, code.partition(name)[2] if name else found[2]
+
+
+def test_the_index_leads_to_every_page_and_the_readme_to_the_index() -> None:
+    index = ROOT / "docs" / "README.md"
+    led_to = {(index.parent / link.partition("#")[0]).resolve() for link in links(index.read_text(encoding="utf-8"))}
+    assert set((ROOT / "docs").rglob("*.md")) - {index} - led_to == set()
+    assert "docs/README.md" in links((ROOT / "README.md").read_text(encoding="utf-8"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -97,6 +98,14 @@ def test_an_error_status_is_a_failure(shop: Workshop) -> None:
     assert '"demo"' in perform(shop, serve + fence("bash", "curl http://127.0.0.1:8080/v1/models"))
     with pytest.raises(BlockFailed, match="404"):
         perform(shop, fence("bash", "curl http://127.0.0.1:8080/v1/nothing"))
+
+
+def test_a_block_that_never_ends_fails_and_is_ended(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.docs.workshop._RUN_S", 1.0)
+    with pytest.raises(BlockFailed, match="status none within 1 s"):
+        perform(shop, fence("bash", "sleep 1000 & echo $!\nwait"))
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(shop.printed), 0)
 
 
 def test_no_block_changes_the_repository(shop: Workshop) -> None:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import orjson
 
@@ -30,7 +30,7 @@ from tests.e2e.gateway_process import START_S, wait_until_ready
 
 ADDRESS: Final = "127.0.0.1:8080"
 """Where the gateway of every page listens."""
-_RUN_S: Final = 120.0
+_RUN_S: Final = 90.0
 _TOOLS: Final = ("bash", "curl", "make")
 _VARIABLES: Final = "variables.sh"
 _NAME: Final = re.compile(r"\$\{(\w+)")
@@ -74,7 +74,7 @@ class Workshop:
 
     def __post_init__(self) -> None:
         self.clone, self.home, self.bin = (self.folder / name for name in ("triglot", "home", "bin"))
-        self.log, self.variables = self.folder / "log.txt", self.folder / _VARIABLES
+        self.log, self.said, self.variables = (self.folder / name for name in ("log.txt", "said.txt", _VARIABLES))
         for folder in (self.clone / ".venv" / "bin", self.home, self.bin):
             folder.mkdir(parents=True)
         for path in ROOT.iterdir():
@@ -105,9 +105,7 @@ class Workshop:
     def close(self) -> None:
         """Ends the server of the page."""
         if self._server is not None:
-            with contextlib.suppress(ProcessLookupError):  # it may have failed to start
-                os.killpg(self._server.pid, signal.SIGTERM)
-            self._server.wait(START_S)
+            _end(self._server, signal.SIGTERM)
             self._server = None
 
     def _filled(self, text: str) -> str:
@@ -173,15 +171,7 @@ class Workshop:
         self.close()
         text = commands(block.text) if block.language == "console" else block.text
         with self.log.open("wb") as out:
-            self._server = subprocess.Popen(
-                ["bash", "-c", self._script(self._filled(text))],
-                cwd=self.clone,
-                env=self._environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                start_new_session=True,
-            )
+            self._server = self._started(self._filled(text), out)
         try:
             wait_until_ready(f"http://127.0.0.1:{self.port}/readyz", self._server, self.log, START_S)
         except RuntimeError as error:
@@ -192,20 +182,29 @@ class Workshop:
         return _SCRIPT.format(variables=shlex.quote(str(self.variables))) + text
 
     def _run(self, block: Block, text: str) -> None:
-        ended = subprocess.run(
+        with self.said.open("wb") as out:
+            process = self._started(text, out)
+            try:
+                status = str(process.wait(_RUN_S))
+            except subprocess.TimeoutExpired:
+                status = f"none within {_RUN_S:g} s"
+            finally:
+                _end(process, signal.SIGKILL)  # with whatever it has left running
+        self.printed = self.said.read_text(errors="replace")
+        if status != "0":
+            said = f"{self.printed[-3000:]}\nthe server: {self._last_of_log()}"
+            raise BlockFailed(f"{block.place}: status {status}\n{text}\n{said}")
+
+    def _started(self, text: str, out: IO[bytes]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
             ["bash", "-c", self._script(text)],
             cwd=self.clone,
             env=self._environment(),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=_RUN_S,
-            check=False,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
         )
-        self.printed = ended.stdout.decode(errors="replace")
-        if ended.returncode:
-            said = f"{self.printed[-3000:]}\nthe server: {self._last_of_log()}"
-            raise BlockFailed(f"{block.place}: status {ended.returncode}\n{text}\n{said}")
 
     def _last_of_log(self) -> str:
         return self.log.read_text(errors="replace")[-2000:] if self.log.exists() else "none of this page"
@@ -230,6 +229,13 @@ def _parsed(block: Block, parse: Callable[[str], object]) -> None:
         parse(block.text)
     except ValueError as error:
         raise BlockFailed(f"{block.place}: {error}") from error
+
+
+def _end(process: subprocess.Popen[bytes], by: signal.Signals) -> None:
+    """Ends a process and those it has started."""
+    with contextlib.suppress(ProcessLookupError):  # none of them is there any more
+        os.killpg(process.pid, by)
+    process.wait(START_S)
 
 
 @contextmanager

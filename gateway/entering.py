@@ -112,4 +112,4 @@ def _told(count: Count, spelling: LimitHeaders, now: int) -> dict[str, str]:
 
 def _whole(seconds: float) -> int:
     """Whole seconds, as Retry-After has them (RFC 9110 §10.2.3), and never too few."""
-    return max(1, math.ceil(seconds + 0.001))
+    return max(1, math.ceil(seconds))

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
+from typing import Final
 
 from limits import RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 
 from gateway.access.limits import Count
+
+_BEHIND_S: Final = 0.001
+"""At the moment that the library tells, the window is still as full; just behind it there is room."""
 
 
 class _PerMinute(RateLimitItemPerMinute):
@@ -29,5 +33,5 @@ class MemoryRates:
         limit = _PerMinute(per_minute)
         is_counted = await self._window.hit(limit, who)
         stats = await self._window.get_window_stats(limit, who)
-        reset_s = max(0.0, stats.reset_time - time.time())  # noqa: TID251  the library's clock
+        reset_s = max(0.0, stats.reset_time - time.time()) + _BEHIND_S  # noqa: TID251  the library's clock
         return Count(per_minute, max(0, stats.remaining), reset_s, is_over=not is_counted)

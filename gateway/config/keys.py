@@ -7,7 +7,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ModelWrapValidatorHandler,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from gateway.config.complaints import flaw, flaw_at, hint
 from gateway.config.pattern import overlap
@@ -95,14 +103,12 @@ class ClientKey(Section):
             raise flaw(f"this is the hash of an empty line, which is no key; `{HASH_COMMAND}` makes the hash of a key")
         return digest
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _is_no_key(cls, data: Any) -> Any:
+    def _is_no_key(cls, data: object, handler: ModelWrapValidatorHandler[Self]) -> Any:
         if isinstance(data, dict) and "key" in data:
-            raise flaw_at(
-                ("key",), f"keys don't belong in this file; give its hash as sha256, made by `{HASH_COMMAND}`"
-            )
-        return data
+            raise flaw_at(("key",), f"keys don't belong here; give its hash as sha256, made by `{HASH_COMMAND}`")
+        return handler(data)
 
     @model_validator(mode="after")
     def _opens_something(self) -> Self:

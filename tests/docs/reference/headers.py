@@ -15,9 +15,15 @@ from tests.docs.reference.markdown import page as joined
 READ: Final[Mapping[str, str]] = {
     "x-gateway-strict": "`1`, `true` or `yes`: nothing may be dropped, the request is refused instead; `0`, `false`, "
     "`no`: as the route has it. Anything else is refused.",
-    "authorization": "The client's credential. Never sent to an upstream. Clients take turns by it where an upstream "
-    "has `max_in_flight`.",
+    "authorization": "The client's key, as `Bearer KEY` or `Api-Key KEY`. Never sent to an upstream; what is no key "
+    "of the gateway's is sent to one that has `key: client`. Clients take turns by it where an "
+    "upstream has `max_in_flight`.",
     "x-api-key": "The same, as Anthropic's clients send it. On `/v1/models` it also tells a client of Anthropic's API.",
+    "x-forwarded-for": "Its presence, or that of `x-real-ip`, `forwarded` or `via`: the client of `/metrics` is not on "
+    "this machine, though the proxy is that speaks for it, so that a key is needed.",
+    "x-real-ip": "The same.",
+    "forwarded": "The same.",
+    "via": "The same.",
     "anthropic-version": "Forwarded, with the body it belongs to, to upstreams of Anthropic's dialect; also tells such "
     "a client on `/v1/models`.",
     "anthropic-beta": "Forwarded, with the body it belongs to, to upstreams of Anthropic's dialect.",
@@ -53,6 +59,7 @@ WRITTEN: Final[Mapping[str, str]] = {
     "cache-control": "`no-cache`, of streams.",
     "x-accel-buffering": "`no`, of streams: nginx passes them on as they come.",
     "retry-after": "Seconds, of errors that pass: 429, 503, 529.",
+    "www-authenticate": "`Bearer`, of a 401.",
     "allow": "Of a 405: the methods that the path takes.",
     "connection": "`close`, where the connection ends behind the answer: draining, a refused head, HTTP/1.0.",
 }
@@ -106,7 +113,8 @@ def page() -> str:
         _section("Of the answer", "Errors have them too, as far as they are known by then.", WRITTEN),
         "## Passed on from an upstream\n\n"
         "Of an upstream of the client's own dialect, headers that begin so. Of another one, its limits are spelled as "
-        "the client's API spells them, and what that has no word for is left out.\n",
+        "the client's API spells them, and what that has no word for is left out. The `requests_per_minute` of a "
+        "client's key are told in the same headers, instead of an upstream's count of requests.\n",
         table(("dialect", "passed on", "limits are spelled"), passed_on()),
         _section("Of a call to an upstream", "Nothing else of a client's request is ever sent.", SENT),
         _section("Read of an upstream's answer", "", HEARD),

@@ -113,6 +113,8 @@ def check(path: Path) -> None:
         targets = [_told(target) for target in route["targets"]]
         table.add_row(_titled(route), "\n".join(targets), "\n".join(_told(target) for target in route["fallback"]))
     Console().print(table)
+    for key in summary(config)["keys"]:
+        _say(f"key {key['id']}: {_told_rights(key)}")
     for warning in warnings(config):
         _say(f"warning: {warning}", err=True, fg="yellow")
     _say(f"{path}: ok", fg="green")
@@ -294,6 +296,17 @@ def _titled(route: dict[str, Any]) -> str:
     unusual = (balance if balance != "weighted" else "", "strict" if route["strict"] else "")
     notes = ", ".join(filter(None, unusual))
     return f"{route['name']} ({notes})" if notes else str(route["name"])
+
+
+def _told_rights(key: dict[str, Any]) -> str:
+    """What a client key opens, and how much and until when."""
+    limits = {
+        "max_in_flight": "{} at a time",
+        "requests_per_minute": "{} a minute",
+        "expires": "until {:%Y-%m-%d %H:%M %Z}",
+    }
+    told = [words.format(key[name]) for name, words in limits.items() if key[name] is not None]
+    return "; ".join([", ".join(key["routes"]) or "no routes", *told, *(["admin"] if key["admin"] else [])])
 
 
 def _told(target: dict[str, object]) -> str:

@@ -51,14 +51,14 @@ def new(
         "routes": f"[{', '.join(map(_quoted, routes))}]" if routes else None,
         "max_in_flight": max_in_flight,
         "requests_per_minute": requests_per_minute,
-        "expires": expires,
+        "expires": _quoted(expires) if expires else None,
         "admin": "true" if admin else None,
     }
-    lines = [f"sha256: {_hash(key)}", *(f"{name}: {value}" for name, value in settings.items() if value is not None)]
-    entry = "\n".join(["keys:", f"  {name}:", *(f"    {line}" for line in lines)])
-    _check(entry)
+    lines = [f"sha256: {_hash(key)}", *(f"{each}: {value}" for each, value in settings.items() if value is not None)]
+    entry = "\n".join(f"    {line}" for line in lines)
+    _check(f"keys:\n  {_quoted(name)}:\n{entry}")
     click.echo(f"# Give this to the client; it is not kept anywhere and can't be shown again:\n{key}\n")
-    click.echo(f"# Paste this into routes.yaml, below `keys:` if there are others:\n{entry}")
+    click.echo(f"# Paste this into routes.yaml, below `keys:` if there are others:\nkeys:\n  {name}:\n{entry}")
 
 
 @keys.command("hash")

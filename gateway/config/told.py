@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 
 from gateway.config import settings_file
 from gateway.config.address import is_loopback
+from gateway.config.keys import ClientKey
 from gateway.config.models import Config
 from gateway.config.route import Route
 from gateway.config.upstream import Upstream
@@ -38,12 +39,17 @@ def _unreached_targets(config: Config) -> Iterator[str]:
 
 
 def summary(config: Config) -> dict[str, Any]:
-    """What was understood, as plain values and without keys: `server`, `upstreams`, `routes`."""
+    """What was understood, as plain values and without keys: `server`, `upstreams`, `routes`, `keys`."""
     return {
         "server": {"host": config.server.host, "port": config.server.port},
         "upstreams": [_told_upstream(name, upstream) for name, upstream in config.upstreams.items()],
         "routes": [_told_route(name, route) for name, route in config.routes.items()],
+        "keys": [_told_key(name, key) for name, key in config.keys.items()],
     }
+
+
+def _told_key(name: str, key: ClientKey) -> dict[str, Any]:
+    return {"id": name, **key.model_dump(exclude={"sha256"})}
 
 
 def _told_upstream(name: str, upstream: Upstream) -> dict[str, Any]:

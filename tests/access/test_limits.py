@@ -103,7 +103,7 @@ async def test_counters_of_minutes_that_are_over_are_let_go(clock: Clock) -> Non
         clock.now += 30
         await rates.count("a", 10)
         await asyncio.sleep(0)  # the library tidies up in a task
-    assert len(rates._window.storage.storage) < 10  # type: ignore[union-attr]
+    assert len(rates._window.storage.storage) < 10  # type: ignore[attr-defined]
 
 
 def test_each_dialect_spells_a_limit_in_its_own_headers() -> None:

@@ -42,8 +42,8 @@ docs: $(STAMP)           ## write the pages that are printed from the code
 	$(BIN)/python -m tests.release > docs/licences.md
 
 lock: $(VENV)/lock/bin/uv    ## write what an image installs, with hashes; UPGRADE=--upgrade takes newer releases
-	$(VENV)/lock/bin/uv pip compile -q --no-config --universal --python-version 3.11 --generate-hashes $(UPGRADE) \
-		--custom-compile-command "make lock" -o $(LOCK) pyproject.toml
+	$(VENV)/lock/bin/uv pip compile -q --no-config --universal --fork-strategy fewest --python-version 3.11 \
+		--generate-hashes $(UPGRADE) --custom-compile-command "make lock" -o $(LOCK) pyproject.toml
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache tests/conformance/node/node_modules

@@ -83,7 +83,7 @@ class Call:
 
     dialect: Dialect
     request: Request
-    body: Json
+    body: Json = field(repr=False)
     size: int
     stamp: Stamp
     key: bytes = b""

@@ -170,7 +170,7 @@ def explain(
 def _header(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
     if not colon or not name.strip():
-        raise click.BadParameter(f"{text}: write it like x-session-id: 42", param_hint="--header")
+        raise click.BadParameter("without a colon; write it like x-session-id: 42", param_hint="--header")
     return name.strip().lower(), value.strip()
 
 

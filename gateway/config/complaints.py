@@ -107,14 +107,16 @@ def _again(error: ErrorDetails) -> InitErrorDetails:
 def _problem(settings: Settings, error: ErrorDetails) -> Problem:
     place = settings.known(error["loc"])
     path = error["loc"] if error["type"] == "missing" else place
-    is_secret = _is_secret(path) or path in settings.from_environment
+    is_secret = _is_secret(path, error["input"]) or path in settings.from_environment
     template = _WORDS.get(error["type"], error["msg"].removeprefix("Value error, "))
     text = _filled(template, error.get("ctx", {})).replace("{seen}", _seen(error["input"], is_secret))
     return Problem(settings.lines[place], path, text)
 
 
-def _is_secret(path: Path) -> bool:
+def _is_secret(path: Path, value: object) -> bool:
     """Where a credential stands, or may have been put by mistake, as in place of a client key's settings."""
+    if path[-1:] == ("auth",):  # where `Bearer KEY` is written now and then
+        return not re.fullmatch(r"[a-z-]{1,16}", str(value))
     return path[-1:] in _SECRETS or (path[:1] == ("keys",) and len(path) < 3)
 
 

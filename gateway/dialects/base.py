@@ -37,9 +37,9 @@ _UNSEALED: Final = Sealer()
 class Inbound:
     """A client's request as it came: the decoded body, what the path says, and the few headers a dialect may read."""
 
-    body: Json
+    body: Json = field(repr=False)
     path: Mapping[str, str] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     sealer: Sealer = _UNSEALED
     """Reads the signature tokens that we gave to this client earlier."""
     is_strict: bool = False
@@ -73,9 +73,9 @@ class Outbound:
     client's own wire names.
     """
 
-    body: Json
+    body: Json = field(repr=False)
     path: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     dropped: tuple[str, ...] = ()
     adapted: tuple[str, ...] = ()
     restoration: Restoration = field(default_factory=Restoration)

@@ -2,6 +2,7 @@
 
 Unset is `None` or empty, never a default: what a client did not say isn't said upstream. `Part.where` and
 `Request.names` remember the client's own wire paths, so that a later refusal can name things in the client's words.
+What clients wrote, and what they attached, is left out of every `repr`: it must not come into a log by accident.
 """
 
 from __future__ import annotations
@@ -32,13 +33,13 @@ class OpaqueValue:
 
 @dataclass(frozen=True, slots=True)
 class Url:
-    url: str
+    url: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Data:
     mime: str
-    base64: str
+    base64: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +65,8 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Text(Part):
-    text: str
-    citations: tuple[Json, ...] = ()
+    text: str = field(repr=False)
+    citations: tuple[Json, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class Image(Part):
 @dataclass(frozen=True, slots=True)
 class Audio(Part):
     mime: str
-    base64: str
+    base64: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +90,10 @@ class Document(Part):
 
     source: Source | None = None
     mime: str = ""
-    name: str | None = None
-    title: str | None = None
-    context: str | None = None
-    text: str | None = None
+    name: str | None = field(default=None, repr=False)
+    title: str | None = field(default=None, repr=False)
+    context: str | None = field(default=None, repr=False)
+    text: str | None = field(default=None, repr=False)
     parts: tuple[Part, ...] = ()
     is_cited: bool = False
 
@@ -101,15 +102,15 @@ class Document(Part):
 class SearchResult(Part):
     """A passage that a search found, to be quoted; `source` is its address or name."""
 
-    source: str
-    title: str
+    source: str = field(repr=False)
+    title: str = field(repr=False)
     parts: tuple[Part, ...] = ()
     is_cited: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Reasoning(Part):
-    text: str
+    text: str = field(repr=False)
     signature: OpaqueValue | None = None
     is_summary: bool = False
 
@@ -125,7 +126,7 @@ class ToolCall(Part):
 
     id: str
     name: str
-    arguments: str
+    arguments: str = field(repr=False)
     kind: str = "function"
     namespace: str | None = None
 
@@ -139,7 +140,7 @@ class ToolResult(Part):
 
 @dataclass(frozen=True, slots=True)
 class Refusal(Part):
-    text: str
+    text: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,7 @@ class Opaque(Part):
 
     dialect: str
     name: str
-    json: Json
+    json: Json = field(repr=False)
 
 
 class Role(StrEnum):
@@ -172,12 +173,12 @@ class FunctionTool:
     """A tool called with a JSON object. `extras`: what only the client's dialect says of a tool, never crosses it."""
 
     name: str
-    description: str | None = None
-    schema: Json | None = None
+    description: str | None = field(default=None, repr=False)
+    schema: Json | None = field(default=None, repr=False)
     is_strict: bool | None = None
     namespace: str | None = None
     cache: Json | None = None
-    extras: Json = field(default_factory=dict)
+    extras: Json = field(default_factory=dict, repr=False)
     where: str = field(default="", compare=False)
 
 
@@ -186,8 +187,8 @@ class CustomTool:
     """A tool called with free text, maybe in a grammar: `format` is `{"type": "grammar", "syntax", "definition"}`."""
 
     name: str
-    description: str | None = None
-    format: Json | None = None
+    description: str | None = field(default=None, repr=False)
+    format: Json | None = field(default=None, repr=False)
     namespace: str | None = None
     where: str = field(default="", compare=False)
 
@@ -198,7 +199,7 @@ class HostedTool:
 
     dialect: str
     name: str
-    json: Json
+    json: Json = field(repr=False)
     where: str = field(default="", compare=False)
 
 
@@ -229,9 +230,9 @@ class JsonObjectFormat:
 
 @dataclass(frozen=True, slots=True)
 class JsonSchemaFormat:
-    schema: Json
+    schema: Json = field(repr=False)
     name: str | None = None
-    description: str | None = None
+    description: str | None = field(default=None, repr=False)
     is_strict: bool | None = None
 
 
@@ -282,24 +283,24 @@ class Request:
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
     repetition_penalty: float | None = None
-    stop: tuple[str, ...] = ()
+    stop: tuple[str, ...] = field(default=(), repr=False)
     seed: int | None = None
     n: int | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = None
-    logit_bias: Json | None = None
+    logit_bias: Json | None = field(default=None, repr=False)
     output: JsonObjectFormat | JsonSchemaFormat | None = None
     verbosity: str | None = None
     reasoning: ReasoningRequest | None = None
     modalities: tuple[str, ...] = ()
     stream: bool = False
     include_usage: bool = False
-    user_id: str | None = None
-    cache_key: str | None = None
+    user_id: str | None = field(default=None, repr=False)
+    cache_key: str | None = field(default=None, repr=False)
     cache: Json | None = None
     """The client wants all of the prompt cached, as far as that goes; as `Part.cache`."""
     service_tier: str | None = None
-    metadata: Mapping[str, str] | None = None
+    metadata: Mapping[str, str] | None = field(default=None, repr=False)
     prefill: bool = False
     """The last turn is the beginning of the answer."""
     is_strict: bool = False
@@ -307,13 +308,13 @@ class Request:
     hides_reasoning: bool = False
     """The client gets no reasoning text, only its token count (mapping.md §6.2)."""
     wording: Wording = WORDING
-    echo: Mapping[str, Any] = field(default_factory=dict)
+    echo: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """What the client's own dialect repeats in its answer; known to that dialect only."""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """What the client's own dialect says in headers, for upstreams of the same dialect only."""
     form: str = ""
     """How the client wants the answer spelled; known to its own dialect only (Truss: raw, sse, json, object)."""
-    extras: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    extras: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     """dialect → field → value: what only that dialect knows. Never crosses dialects."""
     goes_on: bool = False
     """Should its answer break, another upstream may go on with it: so it is spelled anew, whoever answers."""

@@ -97,7 +97,7 @@ class Simulator:
 
 def _stamp(request: Request) -> Stamp:
     """An id of its own for each turn, always the same: agents join answers that have one id."""
-    digest = hashlib.sha256(repr(request.turns).encode()).hexdigest()
+    digest = hashlib.sha256(orjson.dumps(request.turns)).hexdigest()
     return Stamp(f"simulated{digest[:16]}", _CREATED)
 
 

@@ -227,6 +227,7 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
         self.scope["extensions"] = {
             extensions.ABORT: self.abort,  # type: ignore[dict-item]
+            extensions.BEGIN: self.begin,  # type: ignore[dict-item]
             extensions.WRITE: self.write,  # type: ignore[dict-item]
             extensions.WHEN_LEFT: self.when_left,  # type: ignore[dict-item]
             extensions.HANG_UP: self.hang_up,  # type: ignore[dict-item]
@@ -336,6 +337,20 @@ class Connection(HttpToolsProtocol):
             self.cycle.keep_alive = False
         elif self.transport.get_write_buffer_size():
             self.transport.close()  # once the client has taken it all
+
+    def begin(self, status: int, lines: bytes, length: int | None) -> bool:
+        """What `send` does with the head of an answer, which looks at each field of it several times."""
+        running = self.running
+        if running is None or running.disconnected or running.response_started or self.flow.write_paused:
+            return False
+        if running.scope["method"] == "HEAD":
+            return False
+        running.response_started, running.waiting_for_100_continue = True, False
+        running.chunked_encoding, running.expected_content_length = length is None, length or 0
+        framing = b"transfer-encoding: chunked\r\n" if length is None else b"content-length: %d\r\n" % length
+        last = b"\r\n" if running.keep_alive else b"connection: close\r\n\r\n"
+        running.transport.write(STATUS_LINE[status] + lines + framing + last)
+        return True
 
     def write(self, data: bytes) -> bool:
         """What `send` does with a piece of a chunked body, in the middle of it, without waiting for the client first.

@@ -9,7 +9,7 @@ from typing import Any
 
 from gateway.connection import UNSENT
 from gateway.server import Server
-from gateway.wire.extensions import WRITE
+from gateway.wire.extensions import BEGIN, WRITE
 from tests.sockets import PATIENCE_S, connected
 from tests.test_server import LIMITS, refuse
 
@@ -44,6 +44,26 @@ class App:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
             else:
                 self.room.append(write(piece))
+
+
+class Heads(App):
+    """Answers twice in each way, with the head by `send` first and at once the second time; keeps what `begin` said."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await super().__call__(scope, receive, send)
+            return
+        self.asked += 1
+        status, length = (503, 2) if scope["path"] == "/whole" else (200, None)
+        if self.asked % 2:
+            told = [] if length is None else [(b"content-length", b"%d" % length)]
+            await send({"type": "http.response.start", "status": status, "headers": [(b"x-a", b"b"), *told]})
+        else:
+            begin = scope["extensions"][BEGIN]
+            self.room += [begin(status, b"x-a: b\r\n", length), begin(status, b"", length)]
+        await send({"type": "http.response.body", "body": b"{}", "more_body": False})
+        if self.asked == 6:
+            self.is_over.set()
 
 
 class Filling(App):
@@ -104,3 +124,22 @@ def test_what_is_written_to_a_client_that_is_gone_goes_nowhere() -> None:
             client.read_until(b"\r\n\r\n")
         assert app.is_over.wait(PATIENCE_S)
     assert app.room == [True] * 1000
+
+
+def test_a_head_written_at_once_is_the_one_that_is_sent() -> None:
+    """Streamed and whole, on a connection that is kept and on one that is not; and there is one head in any case."""
+    app = Heads()
+    with serving(app) as port:
+        for head in (b"POST / HTTP/1.1", b"POST /whole HTTP/1.1", b"POST /whole HTTP/1.1\r\nconnection: close"):
+            sent, begun = (_read(port, head + b"\r\nhost: gw\r\ncontent-length: 0\r\n\r\n") for _ in range(2))
+            assert begun == sent
+            assert sent.count(b"HTTP/1.1") == 1
+        assert app.is_over.wait(PATIENCE_S)
+    assert app.room == [True, False] * 3
+
+
+def _read(port: int, request: bytes) -> bytes:
+    """The answer to a request, head and body."""
+    with connected(port) as client:
+        client.send(request)
+        return client.read_until(b"{}" if b"/whole" in request else b"0\r\n\r\n")

@@ -24,6 +24,8 @@ signs of life are thrown away, since they commit to nothing and must not fill ou
 
 
 class State(Enum):
+    __hash__ = object.__hash__  # as they are compared; Enum's own takes the name's, in Python
+
     WAITING = auto()
     STREAMING = auto()
     CUT = auto()
@@ -35,6 +37,8 @@ class State(Enum):
 
 class Input(Enum):
     """What a batch of events amounts to."""
+
+    __hash__ = object.__hash__  # as they are compared; Enum's own takes the name's, in Python
 
     LIFECYCLE = auto()
     CONTENT = auto()

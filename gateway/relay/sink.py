@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, Protocol
 
@@ -11,7 +12,7 @@ from starlette.types import Message, Scope, Send
 
 from gateway.errors import GatewayError, Unfit
 from gateway.neutral.events import Start
-from gateway.wire.extensions import ABORT, UNSENT, WRITE
+from gateway.wire.extensions import ABORT, BEGIN, WRITE
 
 Headers = Mapping[str, str]
 Tell = Callable[[GatewayError], Awaitable[None]]
@@ -22,6 +23,10 @@ _PIECE: Final = 32 * 1024
 
 _PAUSE_S: Final = 0.005
 """A write that takes less has waited for its turn in the event loop, if for anything, and not for its client."""
+
+
+_LINES: Final = re.compile(rb"(?:[!-9;-~]+: [\t -~\x80-\xff]*\r\n)*")
+"""Header lines in order; whatever else there is, the server has to judge."""
 
 
 class Aborted(Exception):
@@ -67,7 +72,7 @@ class Sink:
         extensions = scope.get("extensions", {})
         self._send = send
         self._abort = extensions.get(ABORT)
-        self._unsent: Callable[[], int] = extensions.get(UNSENT, int)
+        self._begin: Callable[[int, bytes, int | None], bool] = extensions.get(BEGIN, _not_begun)
         self._head = head
         self._collected: list[bytes] | None = [] if scope.get("http_version") == "1.0" else None
         self._write: Callable[[bytes], bool] = _never
@@ -155,7 +160,7 @@ class Sink:
         """A response in one piece, with its length; written no faster than the client takes it."""
         self.is_committed = True
         self._collected = None
-        await self._send_head({**headers, "content-length": str(len(body))}, status)
+        await self._send_head(headers, status, len(body))
         last = max(0, (len(body) - 1) // _PIECE * _PIECE)
         for begin in range(0, last, _PIECE):
             await self.write(body[begin : begin + _PIECE])
@@ -171,7 +176,7 @@ class Sink:
     def discard(self) -> None:
         """The client is gone: what is written from here on goes nowhere, at any speed."""
         self._collected = None
-        self._send, self._abort, self._unsent = _nowhere, _nothing, int
+        self._send, self._abort, self._begin = _nowhere, _nothing, _not_begun
         if self.writes_at_once:
             self._write = _taken
 
@@ -187,8 +192,13 @@ class Sink:
         self.is_over = True
         self._abort()
 
-    async def _send_head(self, headers: Headers, status: int = 200) -> None:
+    async def _send_head(self, headers: Headers, status: int = 200, length: int | None = None) -> None:
         self.has_head = True
+        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()]).encode("latin-1")
+        if _LINES.fullmatch(lines) and self._begin(status, lines, length):
+            return
+        if length is not None:
+            headers = {**headers, "content-length": str(length)}
         encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
         await self._send({"type": "http.response.start", "status": status, "headers": encoded})
 
@@ -198,12 +208,17 @@ class Sink:
 
     async def _put(self, data: bytes, *, is_last: bool) -> None:
         """Waits as long as the client has enough for now, and counts that, also if nothing comes of it."""
-        begun = self._now() if self._unsent() else math.inf
+        begun = self._now()
         try:
             await self._send({"type": "http.response.body", "body": data, "more_body": not is_last})
         finally:
             if (waited_s := self._now() - begun) >= _PAUSE_S:
                 self.pause_s += waited_s
+
+
+def _not_begun(status: int, lines: bytes, length: int | None) -> bool:
+    """As a server's way to write a head at once, where it has none."""
+    return False
 
 
 async def _nowhere(message: Message) -> None:

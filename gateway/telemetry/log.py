@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Final
 
 import orjson
@@ -76,11 +77,12 @@ class Record:
 
 
 _NAMES: Final = tuple(field.name for field in fields(Record))
+_values: Final = attrgetter(*_NAMES)
 
 
 def line(record: Record) -> str:
     """The record as one line of JSON, unknowns left out. orjson escapes whatever could break a line."""
-    known = {name: value for name in _NAMES if (value := getattr(record, name)) is not None}
+    known = {name: value for name, value in zip(_NAMES, _values(record), strict=True) if value is not None}
     return orjson.dumps(known).decode()
 
 

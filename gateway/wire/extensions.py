@@ -4,6 +4,9 @@ from typing import Final
 
 ABORT: Final = "triglot.abort"
 """Sends what was written and closes the connection, without the last chunk."""
+BEGIN: Final = "triglot.begin"
+"""Takes an answer's status, its header lines as they are sent, and the length of its body, None where it is chunked:
+both are not among the lines, which must be in order. Never waits; false where nothing was done and `send` has to do."""
 WRITE: Final = "triglot.write"
 """Writes a piece of the answer under way, whose head is out and gave no length. It never waits, takes what it is given,
 and says whether there is room for more; where not, the next `send` waits for it."""

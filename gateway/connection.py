@@ -26,8 +26,9 @@ from gateway.wire import extensions
 try:
     import httptools
     import uvloop  # noqa: F401  uvicorn loads it by name
-    from uvicorn.protocols.http.flow_control import FlowControl
     from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+    from gateway.flow import Flow, nobody
 except ImportError as missing:
     raise ImportError(f"Triglot can't serve without {missing.name}: pip install {missing.name}") from missing
 
@@ -132,11 +133,11 @@ class Connection(HttpToolsProtocol):
         self.deadline = 0.0
         self.timer: asyncio.TimerHandle | None = None
         self.running: RequestResponseCycle | None = None  # `cycle` is the newest request, this one is being answered
-        self.left: Callable[[], None] = _nobody  # is told when the client of `running` leaves
+        self.left: Callable[[], None] = nobody  # is told when the client of `running` leaves
         self.url = b""
         self.unclaimed = 0  # bytes since the last piece of body or end of a request
         self.grown = 0  # bytes of body since it last won more time
-        self.reading: _Flow  # is `flow`, by the name of what we add to it
+        self.reading: Flow  # is `flow`, by the name of what we add to it
         self.unsent = 0  # bytes of the answer that the client had not taken when we last looked
 
     # Time
@@ -144,7 +145,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock."""
         super().connection_made(transport)
-        self.flow = self.reading = _Flow(transport, self._resumed)
+        self.flow = self.reading = Flow(transport, self._resumed)
         transport.set_write_buffer_limits(UNSENT)
         self._enter(Phase.FRESH)
 
@@ -229,6 +230,7 @@ class Connection(HttpToolsProtocol):
             extensions.ABORT: self.abort,  # type: ignore[dict-item]
             extensions.BEGIN: self.begin,  # type: ignore[dict-item]
             extensions.WRITE: self.write,  # type: ignore[dict-item]
+            extensions.IS_FULL: self.is_full,  # type: ignore[dict-item]
             extensions.WHEN_LEFT: self.when_left,  # type: ignore[dict-item]
             extensions.HANG_UP: self.hang_up,  # type: ignore[dict-item]
             extensions.UNSENT: self.unacknowledged,  # type: ignore[dict-item]
@@ -320,7 +322,7 @@ class Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Start the next request, or wait for one."""
-        self.left = _nobody
+        self.left = nobody
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             self._enter(Phase.IDLE)  # until the client has taken it all
@@ -365,6 +367,10 @@ class Connection(HttpToolsProtocol):
             running.transport = self.transport
         self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
         return not self.flow.write_paused
+
+    def is_full(self) -> bool:
+        """Whether `send` waits for the client first."""
+        return self.flow.write_paused
 
     def abort(self) -> None:
         """Cut the answer under way: bytes written are sent for at most `LINGER_S`, the last chunk never is."""
@@ -436,26 +442,5 @@ class Connection(HttpToolsProtocol):
         cycle.message_event.set()
         self.flow.resume_writing()
         if cycle is self.running:
-            tell, self.left = self.left, _nobody
+            tell, self.left = self.left, nobody
             tell()
-
-
-class _Flow(FlowControl):
-    """Says when reading starts again: time we did not listen isn't the client's."""
-
-    def __init__(self, transport: asyncio.Transport, on_resume: Callable[[], None]) -> None:
-        super().__init__(transport)
-        self._on_resume = on_resume
-
-    def resume_reading(self) -> None:
-        if self.read_paused:
-            super().resume_reading()
-            self._on_resume()
-
-    def let_go(self) -> None:
-        """The connection is lost, and needs no word any more."""
-        self._on_resume = _nobody
-
-
-def _nobody() -> None:
-    """Is told nothing any more, or not yet."""

@@ -12,7 +12,7 @@ from starlette.types import Message, Scope, Send
 
 from gateway.errors import GatewayError, Unfit
 from gateway.neutral.events import Start
-from gateway.wire.extensions import ABORT, BEGIN, WRITE
+from gateway.wire.extensions import ABORT, BEGIN, IS_FULL, WRITE
 
 Headers = Mapping[str, str]
 Tell = Callable[[GatewayError], Awaitable[None]]
@@ -72,6 +72,7 @@ class Sink:
         extensions = scope.get("extensions", {})
         self._send = send
         self._abort = extensions.get(ABORT)
+        self._is_full: Callable[[], bool] = extensions.get(IS_FULL, bool)
         self._begin: Callable[[int, bytes, int | None], bool] = extensions.get(BEGIN, _not_begun)
         self._head = head
         self._collected: list[bytes] | None = [] if scope.get("http_version") == "1.0" else None
@@ -176,7 +177,7 @@ class Sink:
     def discard(self) -> None:
         """The client is gone: what is written from here on goes nowhere, at any speed."""
         self._collected = None
-        self._send, self._abort, self._begin = _nowhere, _nothing, _not_begun
+        self._send, self._abort, self._begin, self._is_full = _nowhere, _nothing, _not_begun, bool
         if self.writes_at_once:
             self._write = _taken
 
@@ -208,7 +209,7 @@ class Sink:
 
     async def _put(self, data: bytes, *, is_last: bool) -> None:
         """Waits as long as the client has enough for now, and counts that, also if nothing comes of it."""
-        begun = self._now()
+        begun = self._now() if self._is_full() else math.inf
         try:
             await self._send({"type": "http.response.body", "body": data, "more_body": not is_last})
         finally:

@@ -10,6 +10,8 @@ both are not among the lines, which must be in order. Never waits; false where n
 WRITE: Final = "triglot.write"
 """Writes a piece of the answer under way, whose head is out and gave no length. It never waits, takes what it is given,
 and says whether there is room for more; where not, the next `send` waits for it."""
+IS_FULL: Final = "triglot.is_full"
+"""Whether the client has enough for now, so that the next `send` waits for it."""
 WHEN_LEFT: Final = "triglot.when_left"
 """Takes what to call, without arguments, should the client leave before its answer is over. Asked for when the request
 has been read whole, in place of waiting for ASGI's `http.disconnect`."""

@@ -39,6 +39,7 @@ docs: $(STAMP)           ## write the pages that are printed from the code
 	$(BIN)/triglot translation > docs/translation.md
 	$(BIN)/python -m tests.faults > docs/faults.md
 	$(BIN)/python -m tests.docs.reference
+	$(BIN)/python -m tests.docs.pictures
 	$(BIN)/python -m tests.release > docs/licences.md
 
 lock: $(VENV)/lock/bin/uv    ## write what an image installs, with hashes; UPGRADE=--upgrade takes newer releases

@@ -70,7 +70,7 @@ tries in a log line have the class as their `end`: `unreachable`, `malformed`, `
 """
 _CUT: Final = """\
 A stream of raw text that breaks is cut: the connection ends without its last chunk, which every HTTP client tells as an
-error.
+error. Where it answers in OpenAI's form, it ends as `openai` does.
 """
 _STAMP: Final = Stamp("0123456789abcdef01234567", 1700000000)
 _MESSAGE: Final = "MESSAGE"
@@ -105,8 +105,8 @@ def _bodies(dialect: Dialect) -> Iterator[tuple[str, str]]:
 
 
 def broken_end(dialect: Dialect) -> bytes:
-    """What ends a stream of text of which the upstream's connection broke; empty where the dialect has no word."""
-    request = Request("model", (), stream=True)
+    """What ends a stream of text of which the upstream's connection broke; empty where the wire has no word for it."""
+    request = Request("model", (), stream=True, form="raw")
     encoder = dialect.encoder(request, _STAMP)
     encoder.encode([Start(), BlockStart(0, BlockKind.TEXT), TextDelta(0, "word")])
     return encoder.encode([Failed(Truncated(_MESSAGE))])

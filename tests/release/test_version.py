@@ -13,6 +13,8 @@ from tests.release.project import NAME, ROOT, VERSION, tracked
 
 MAY_TELL_IT = {"pyproject.toml", "CHANGELOG.md"}
 """Where the version is decided, and where its history is told."""
+IMAGE = "deploy/kubernetes/deployment.yaml"
+"""A manifest can ask nobody: what it says is compared instead."""
 TEXT = {".md", ".py", ".toml", ".yaml", ".yml", ".json", ".cfg", ".in", ".service", ".conf", ".sh", ""}
 
 
@@ -40,6 +42,10 @@ def test_no_other_file_repeats_it() -> None:
     )
     assert spelled.search(f'__version__ = "{VERSION}"')
     assert spelled.search(f"image: triglot:{VERSION}")
-    files = [name for name in tracked() - MAY_TELL_IT if (ROOT / name).suffix in TEXT]
+    files = [name for name in tracked() - MAY_TELL_IT - {IMAGE} if (ROOT / name).suffix in TEXT]
     repeated = [name for name in files if spelled.search((ROOT / name).read_text(errors="replace"))]
     assert not repeated
+
+
+def test_the_manifest_runs_the_image_of_this_version() -> None:
+    assert re.findall(r"image: triglot:(\S+)", (ROOT / IMAGE).read_text()) == [VERSION]

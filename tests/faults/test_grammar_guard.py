@@ -204,8 +204,8 @@ def test_faults_are_counted_for_the_whole_process(
 ) -> None:
     made: list[Services] = []
 
-    def make(*args: Any) -> Services:
-        made.append(Services(*args))
+    def make(*args: Any, **options: Any) -> Services:
+        made.append(Services(*args, **options))
         return made[-1]
 
     monkeypatch.setattr(app, "Services", make)

@@ -65,7 +65,11 @@ def test_every_option_of_a_command_that_a_page_names_exists(page: Path) -> None:
     known = {" ".join(names[1:]): command for names, command in commands.commands()}
     for name, rest in calls(page.read_text(encoding="utf-8")):
         assert name in known, f"triglot {name}"
-        options = {option for param in known[name].params for option in param.opts} | {"--help", "-h", "--version"}
+        options = {option for param in known[name].params for option in (*param.opts, *param.secondary_opts)} | {
+            "--help",
+            "-h",
+            "--version",
+        }
         assert set(re.findall(r"(?<=\s)--[a-z][a-z-]*", rest)) <= options, f"triglot {name}{rest}"
 
 

@@ -2,7 +2,8 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-PYTHON ?= python3
+# Empty: the first of python3, python3.14 … python3.11 that is new enough.
+PYTHON ?=
 STAMP := $(VENV)/.installed
 # Most tests wait for sockets and deadlines, so more processes than cores end sooner; JOBS=0 runs them in this one.
 JOBS ?= 4
@@ -66,6 +67,4 @@ $(VENV)/lock/bin/uv: | $(BIN)/python
 	$(VENV)/lock/bin/python -m pip install -q --disable-pip-version-check "uv>=0.13,<1"
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "Triglot needs Python 3.11 or newer; PYTHON=python3.12 make ... picks another one"; exit 1; }
-	@$(PYTHON) -m venv $(VENV) || { echo "python3 has no venv module: apt install python3-venv"; exit 1; }
+	@sh scripts/venv.sh $(VENV) $(PYTHON)

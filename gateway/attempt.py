@@ -46,6 +46,8 @@ from gateway.upstreams.redaction import tells
 _JSON: Final = "application/json"
 _BYTES: Final = "application/octet-stream"
 _MARKUP: Final = ("text/html", "application/xhtml+xml", "text/xml", "application/xml")
+REQUEST_ID: Final = "x-request-id"
+"""The header that tells an upstream which request of ours a call is for; many note it in their own logs."""
 _NAME: Final = re.compile(r"[A-Za-z0-9_.=-]{1,80}")
 _VALUE: Final = re.compile(r"[!-~][ -~]{0,1023}")
 _MAX_NAMES: Final = 32
@@ -86,8 +88,10 @@ class Call:
     body: Json = field(repr=False)
     size: int
     stamp: Stamp
-    key: bytes = b""
+    key: bytes
     """A digest of the client's credential: whose call it is, where clients share an upstream."""
+    follows: Mapping[str, str]
+    """Headers that every upstream gets: the request's id, and the client's trace."""
     own: str = field(default="", repr=False)
     """The client's own credential, for upstreams that are called with that."""
 
@@ -281,9 +285,10 @@ class Attempt:
 
     async def _watched(self) -> None:
         outbound, upstream = self._outbound, self._target.upstream
+        headers = {**outbound.headers, **self._call.follows}
         with self._watchdog.scope:
             async with self._services.upstreams.call(
-                upstream, outbound.path, self._content, outbound.headers, self._timeouts.connect, self._call.own
+                upstream, outbound.path, self._content, headers, self._timeouts.connect, self._call.own
             ) as answer:
                 self._answer = answer
                 self._watchdog.got_head()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
 
-from gateway.attempt import Attempt, Call, Client, Services
+from gateway.attempt import REQUEST_ID, Attempt, Call, Client, Services
 from gateway.errors import ClientError, GatewayError, NoRoom, UpstreamError, untraced
 from gateway.judging import Judge
 from gateway.relay.carrier import Thread
@@ -17,6 +18,8 @@ from gateway.routing.target import Target
 from gateway.telemetry.log import Record, Tried
 from gateway.telemetry.meter import Called
 from gateway.telemetry.timeline import Timeline
+
+logger = logging.getLogger("triglot")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,9 @@ class Calling:
         tried.ms = round(seconds * 1000, 1)
         dialect, operation = target.upstream.dialect, self.call.dialect.operation
         self.services.meter.called(Called(self.route.name, operation, target.name, dialect, tried.end, seconds))
+        if logger.isEnabledFor(logging.DEBUG):
+            about = self.record.request_id, tried.upstream, tried.model, tried.end, tried.ms
+            logger.debug("request %s: call of %s for %s: %s after %g ms", *about)
 
     async def _try(self, target: Target, client: Client, rest: Rest | None) -> None:
         """One try of one target, counted as under way as long as it lasts."""
@@ -133,6 +139,8 @@ class Calling:
     async def _attempt(self, target: Target, client: Client, rest: Rest | None) -> None:
         record, call = self.record, rest.call if rest else self.call
         record.attempts += 1
+        if record.attempts > 1:
+            call = _again(call, record.attempts)
         record.upstream, record.upstream_dialect = target.name, target.upstream.dialect
         thread = rest.thread if rest else None
         attempt = self._make_attempt(self.services, call, target, self.route.timeouts, client, thread)
@@ -154,3 +162,8 @@ class Calling:
         if attempt.error is not None:
             record.end, record.error = "broken", str(attempt.error.kind)
             untraced(attempt.error)
+
+
+def _again(call: Call, number: int) -> Call:
+    """The same, made for the second time or more: no two have one id, as a server may be busy with both."""
+    return replace(call, follows={**call.follows, REQUEST_ID: f"{call.follows[REQUEST_ID]}-{number}"})

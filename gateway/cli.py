@@ -1,6 +1,6 @@
 """The command line: reads arguments, then delegates.
 
-Exit codes: 0 fine · 1 the configuration is wrong · 2 the command line is wrong · 3 the server could not start.
+Exit codes: `gateway.exit_codes`.
 
 What only one command needs is imported there: a gateway that serves would hold several megabytes of it for ever.
 """
@@ -16,16 +16,16 @@ from typing import Any, BinaryIO
 import click
 import orjson
 
-from gateway.config import Config, ConfigError, load, schema, spelled, summary, warnings
+from gateway.config import LOG_FORMATS, LOG_LEVELS, Config, ConfigError, load, schema, spelled, summary, warnings
 from gateway.config import Server as ServerSettings
 from gateway.dialects import DIALECTS, owner_of
 from gateway.errors import BadRequest, ClientError, NoRoute
+from gateway.exit_codes import ExitCode
 from gateway.keys import keys
 from gateway.simulator import script as sc
-from gateway.simulator.sayings import SAYS
-from gateway.telemetry.stderr import log_to_stderr
+from gateway.terminal import console, say
+from gateway.topics import completion, tell
 
-_CONFIG_WRONG = 1
 _config_option = click.option(
     "--config",
     "-c",
@@ -35,13 +35,6 @@ _config_option = click.option(
     show_default=True,
     help="The routes file.",
 )
-_SCRIPTS = "\n\n".join(
-    f"\b\n{title}:\n" + "\n".join(f"  {name:13} {what}" for name, what in table.items())
-    for title, table in (
-        ("What it says, as say=NAME", {name: what for name, (what, _) in SAYS.items()}),
-        ("Faults, as fault=NAME or fault=NAME@N", sc.FAULTS),
-    )
-)
 _OWN_TO_EACH = (
     "each has breakers, balance, retry budgets and health checks of its own; max_in_flight and queues are shared out"
 )
@@ -50,10 +43,14 @@ _OWN_TO_EACH = (
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="triglot", prog_name="triglot")
 def main() -> None:
-    """Triglot: one streaming endpoint for OpenAI, Anthropic and Truss clients, on upstreams of any of them."""
+    """Triglot: one streaming endpoint for OpenAI, Anthropic and Truss clients, on upstreams of any of them.
+
+    How commands end: triglot help exit-codes
+    """
 
 
-main.add_command(keys)
+for _command in (keys, tell, completion):
+    main.add_command(_command)
 
 
 @main.command()
@@ -61,11 +58,12 @@ main.add_command(keys)
 @click.option("--host", help="Address to listen on, instead of the file's.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on, instead of the file's.")
 @click.option("--workers", type=click.IntRange(1, 256), help="Processes that serve, instead of the file's number.")
+@click.option("--log-level", type=click.Choice(LOG_LEVELS), help="Least level of log lines, instead of the file's.")
+@click.option("--log-format", type=click.Choice(LOG_FORMATS), help="How they look, instead of the file's.")
 @click.option("--watch", "watches", is_flag=True, help="Reload the routes file when it changes, as on SIGHUP.")
 @click.option("--open", "is_open", is_flag=True, help="Listen beyond loopback although no client keys are configured.")
-def serve(path: Path, host: str | None, port: int | None, workers: int | None, watches: bool, is_open: bool) -> None:
+def serve(path: Path, watches: bool, is_open: bool, **options: Any) -> None:
     """Start the gateway. SIGTERM drains and ends it, SIGHUP reloads the routes file."""
-    options = {"host": host, "port": port, "workers": workers}
     given = {name: value for name, value in options.items() if value is not None}
 
     def read() -> Config:
@@ -104,7 +102,6 @@ def _with(config: Config, given: Mapping[str, object], path: Path) -> Config:
 @_config_option
 def check(path: Path) -> None:
     """Validate the routes file and print what it says."""
-    from rich.console import Console
     from rich.table import Table
 
     config = _loaded(lambda: load(path, os.environ))
@@ -112,12 +109,12 @@ def check(path: Path) -> None:
     for route in summary(config)["routes"]:
         targets = [_told(target) for target in route["targets"]]
         table.add_row(_titled(route), "\n".join(targets), "\n".join(_told(target) for target in route["fallback"]))
-    Console().print(table)
+    console().print(table)
     for key in summary(config)["keys"]:
-        _say(f"key {key['id']}: {_told_rights(key)}")
+        say(f"key {key['id']}: {_told_rights(key)}")
     for warning in warnings(config):
-        _say(f"warning: {warning}", err=True, fg="yellow")
-    _say(f"{path}: ok", fg="green")
+        say(f"warning: {warning}", err=True, fg="yellow")
+    say(f"{path}: ok", fg="green")
 
 
 @main.command()
@@ -160,11 +157,9 @@ def explain(
     if is_json:
         click.echo(orjson.dumps(ex.plain(explanation), option=orjson.OPT_INDENT_2))
     else:
-        from rich.console import Console
-
         from gateway.picture import picture
 
-        Console().print(picture(explanation), highlight=False)
+        console().print(picture(explanation), highlight=False)
 
 
 def _header(text: str) -> tuple[str, str]:
@@ -188,7 +183,7 @@ def translation() -> None:
     click.echo(page(), nl=False)
 
 
-@main.command(epilog=_SCRIPTS)
+@main.command(epilog="All that a script may say: triglot help scripts")
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", type=click.IntRange(0, 65535), default=8081, show_default=True)
 @click.option(
@@ -198,45 +193,42 @@ def simulate(host: str, port: int, script: str) -> None:
     """Serve the simulator: an upstream in any dialect that needs no model and no key."""
     from gateway import app, server
     from gateway.simulator.app import ENDINGS, SimulatorApp
+    from gateway.telemetry.stderr import Log
 
     try:
         base = sc.read(script)
     except BadRequest as error:
         raise click.BadParameter(error.message, param_hint="--script") from error
     settings = ServerSettings(host=host, port=port)
-    log_to_stderr()
+    Log(sys.stderr)
     paths = f"paths that end in {', '.join(ENDINGS)}, and as a predict endpoint on all others"
-    _say(f"simulating on http://{host}:{port}: {paths}")
+    say(f"simulating on http://{host}:{port}: {paths}")
     server.run(server.Server(SimulatorApp(base), settings, app.refuse))
 
 
 @main.command()
-@click.option(
-    "--pairs", metavar="CLIENT:UPSTREAM,…", default="*:*", show_default=True, help="Dialects; * stands for each."
-)
+@click.option("--pairs", metavar="C:U,…", default="*:*", show_default=True, help="Dialects; * stands for each.")
 @click.option("--streams", metavar="N,…", help="How many at a time.  [default: 1,50,200,500]")
-@click.option("--tokens", type=click.IntRange(1, 100_000), help="Of each stream.  [default: 100]")
+@click.option("--tokens", metavar="N", type=click.IntRange(1, 100_000), help="Of each stream.  [default: 100]")
 @click.option(
-    "--pace", type=click.FloatRange(1, 10_000), default=20, show_default=True, help="Milliseconds from token to token."
+    "--pace", metavar="MS", type=click.FloatRange(1, 10_000), default=20, help="Between tokens.  [default: 20]"
 )
-@click.option("--rounds", type=click.IntRange(1, 100), default=1, show_default=True, help="The median is told.")
-@click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Of the gateway.")
-@click.option("--metrics/--no-metrics", default=True, show_default=True, help="Of the gateway: what they cost.")
-@click.option("--quick", is_flag=True, help="50 streams of 50 tokens, in a minute or two. Figures are coarse.")
+@click.option("--rounds", metavar="N", type=click.IntRange(1, 100), default=1, help="The median is told.  [default: 1]")
+@click.option("--workers", metavar="N", type=click.IntRange(1, 256), default=1, help="Of the gateway.  [default: 1]")
+@click.option("--metrics/--no-metrics", default=True, help="Of the gateway: what they cost.")
+@click.option("--quick", is_flag=True, help="50 streams of 50 tokens, a minute or two; coarse.")
 @click.option("--pin", "is_pinned", is_flag=True, help="The gateway on cores of its own (Linux).")
 @click.option(
     "--json",
     "file",
     type=click.Path(dir_okay=False, writable=True, allow_dash=True),
     default="",
-    help="All figures as JSON; - for stdout, without tables.",
+    help="All figures as JSON; - for stdout.",
 )
-@click.option("--url", help="Measure the server that runs there, instead of a gateway of its own.")
-@click.option("--pid", type=click.IntRange(1), help="Of that server, for its CPU and memory.")
-@click.option("--model", default="bench", show_default=True, help="What that server is asked for.")
-@click.option(
-    "--upstream-port", type=click.IntRange(1, 65535), help="Where its upstream listens; started, if none does."
-)
+@click.option("--url", metavar="URL", help="Measure the server that runs there instead.")
+@click.option("--pid", metavar="N", type=click.IntRange(1), help="Of that server, for its CPU and memory.")
+@click.option("--model", metavar="NAME", default="bench", help="What it is asked for.  [default: bench]")
+@click.option("--upstream-port", metavar="N", type=click.IntRange(1, 65535), help="Of its upstream; started, if none.")
 def bench(
     pairs: str,
     streams: str | None,
@@ -286,8 +278,8 @@ def _loaded(read: Callable[[], Config]) -> Config:
         return read()
     except ConfigError as error:
         for message in str(error).splitlines():
-            _say(message, err=True, fg="red")
-        sys.exit(_CONFIG_WRONG)
+            say(message, err=True, fg="red")
+        sys.exit(ExitCode.WRONG)
 
 
 def _titled(route: dict[str, Any]) -> str:
@@ -320,17 +312,11 @@ def _welcome(config: Config, port: int) -> None:
     base = f"http://{config.server.host}:{port}"
     exact = [name for name in config.routes if "*" not in name]
     model = "demo" if "demo" in exact else (exact or ["MODEL"])[0]
-    _say(f"{click.style('triglot', bold=True)} listens on {base}, routes: {', '.join(config.routes)}")
+    say(f"{click.style('triglot', bold=True)} listens on {base}, routes: {', '.join(config.routes)}")
     if config.server.workers > 1:
-        _say(f"{config.server.workers} workers: {_OWN_TO_EACH}")
+        say(f"{config.server.workers} workers: {_OWN_TO_EACH}")
     for sample in (dialect.sample for dialect in DIALECTS.values() if dialect.sample is not None):
         body = orjson.dumps(sample.body).decode().replace("{model}", model)
         call = f"curl -N {base}{sample.path.replace('{model}', model)} -d '{body}'"
-        _say(f"\n# {sample.client}", dim=True)
-        _say(call)
-
-
-def _say(text: str, *, err: bool = False, **style: Any) -> None:
-    """One line, in colours where somebody looks and wants them (https://no-color.org)."""
-    wants_none = False if os.environ.get("NO_COLOR") else None
-    click.echo(click.style(text, **style), err=err, color=wants_none)
+        say(f"\n# {sample.client}", dim=True)
+        say(call)

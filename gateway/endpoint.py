@@ -17,7 +17,7 @@ from typing import Final
 import orjson
 from starlette.types import Receive, Scope, Send
 
-from gateway.attempt import Attempt, Call, InForce, Services
+from gateway.attempt import REQUEST_ID, Attempt, Call, InForce, Services
 from gateway.config import SlowClient
 from gateway.departure import ClientLeft, Departure
 from gateway.dialects import Dialect
@@ -46,6 +46,7 @@ from gateway.telemetry.timeline import Timeline
 from gateway.trying import Trying
 from gateway.wire.extensions import WHEN_LEFT
 from gateway.wire.json_body import decode
+from gateway.wire.trace_context import TRACEPARENT, TRACESTATE, trace_id, trace_of
 
 logger = logging.getLogger("triglot")
 
@@ -114,6 +115,7 @@ class Endpoint:
         sessions = {name: headers[name] for name in services.table.session_headers if name in headers}
         watch = watch_client(scope, receive, partial(_leave, exchange.departure, interruption))
         try:
+            exchange.follow(_trace(scope, headers))
             await exchange.serve(body, self._unread(scope, headers, services), sessions)
         finally:
             if watch is not None:
@@ -156,6 +158,7 @@ class Exchange:
         self._headers: Callable[[], Mapping[str, str]] = dict
         self._media_type = ""
         self.record = log.Record(f"req_{self._stamp.token}", dialect.name)
+        self._follows: Mapping[str, str] = {REQUEST_ID: self.record.request_id}
 
     # -- the way of a request ----------------------------------------------------------------------------------------
 
@@ -166,6 +169,12 @@ class Exchange:
             self.record.key_id = visit.holder.id
             self._key = visit.holder.digest
         await visit.begin(self._dialect.limits, self._stamp.created)
+
+    def follow(self, trace: Mapping[str, str]) -> None:
+        """The client's trace goes on with the request."""
+        if trace:
+            self.record.trace_id = trace_id(trace)
+            self._follows = {**self._follows, **trace}
 
     async def serve(self, raw: bytearray, unread: Inbound, sessions: Mapping[str, str]) -> None:
         """Parses, routes, and tries the targets in order until one answers."""
@@ -182,7 +191,7 @@ class Exchange:
         self._watchdog.start(self._patience(route))
         self.departure.patience_s = route.drain_s
         own = self._visit.credential.decode("ascii") if self._visit else ""
-        call = Call(self._dialect, request, body, size, self._stamp, self._key, own)
+        call = Call(self._dialect, request, body, size, self._stamp, self._key, self._follows, own)
         tries = Trying(self._services, call, route, self, self.record, self._make_attempt)
         key = tie(route, request, sessions)
         moment = Moment(random.random(), self._loop.time(), key, request.stream)
@@ -353,6 +362,13 @@ def _leave(departure: Departure, interruption: Interruption) -> None:
     """Interrupts with ClientLeft a request whose client leaves before its answer is over, or some time later."""
     if interruption.is_under_way:
         departure.happen(interruption.strike)
+
+
+def _trace(scope: Scope, headers: Mapping[str, str]) -> Mapping[str, str]:
+    """The trace that the client has begun. One told twice is none."""
+    if TRACEPARENT not in headers:
+        return {}
+    return trace_of(_listed(scope, TRACEPARENT), _listed(scope, TRACESTATE))
 
 
 def _host_model(headers: Mapping[str, str], suffixes: Collection[str]) -> dict[str, str]:

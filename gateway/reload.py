@@ -28,8 +28,12 @@ class RoutesFile:
     """A routes file and the configuration that it led to. The log has what becomes of it."""
 
     def __init__(self, path: Path, load: Callable[[], Config], in_force: Config, *, may_be_open: bool = False) -> None:
-        """`load` raises ConfigError. `may_be_open`: whether strangers may be served, where no keys are configured."""
+        """`load` raises ConfigError. `may_be_open`: whether strangers may be served, where no keys are configured.
+
+        `on_taken` is called with each configuration that is in force from then on.
+        """
         self.path = path
+        self.on_taken: Callable[[Config], None] = lambda _: None
         self.in_force = in_force
         self._load = load
         self._may_be_open = may_be_open
@@ -59,6 +63,7 @@ class RoutesFile:
         """It is in force now."""
         changes = differences(self.in_force, config)
         self.in_force = config
+        self.on_taken(config)
         routes, upstreams = _counted(config.routes, "route"), _counted(config.upstreams, "upstream")
         logger.info("reloaded %s: %s, %s (%s)", self.path, routes, upstreams, _listed(changes))
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import uvicorn
 
 from gateway.connection import Connection, Draining, Refuse, Settings
+from gateway.exit_codes import SIGNAL
 
 if TYPE_CHECKING:
     import socket
@@ -200,7 +201,7 @@ def run(server: Server, sockets: list[socket.socket] | None = None) -> None:
     _steady()
     server.run(sockets)
     if server.forced_by is not None:
-        sys.exit(128 + server.forced_by)
+        sys.exit(SIGNAL + server.forced_by)
 
 
 def _steady() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -12,8 +15,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gateway.cli import main
+from gateway.exit_codes import MEANINGS, ExitCode
 from gateway.simulator.sayings import SAYS
 from gateway.simulator.script import FAULTS
+from gateway.workers.binding import why_not
 
 GOOD = """
 upstreams:
@@ -87,7 +92,7 @@ def test_serve_refuses_to_listen_beyond_loopback_unless_told(tmp_path: Path, hos
 
 
 def test_simulate_lists_what_it_can_say_and_how_it_can_fail() -> None:
-    told = run("simulate", "--help").stdout
+    told = run("help", "scripts").stdout
     assert all(f"  {name} " in told for name in (*SAYS, *FAULTS))
 
 
@@ -97,11 +102,62 @@ def test_simulate_refuses_an_unknown_fault() -> None:
     assert "fault=" in result.output
 
 
-@pytest.mark.parametrize("command", ["serve", "check", "schema", "simulate", "explain", "bench"])
-def test_help_fits_one_screen(command: str) -> None:
-    result = run(command, "--help")
+@pytest.mark.parametrize("command", [(), *((name,) for name in main.commands), ("keys", "new"), ("keys", "hash")])
+def test_help_fits_a_terminal_as_they_have_always_been(command: tuple[str, ...]) -> None:
+    """24 lines of 80 columns; whoever asks in other words gets the same."""
+    result = run(*command, "--help")
     assert result.exit_code == 0
-    assert len(result.stdout.splitlines()) <= 40
+    assert len(result.stdout.splitlines()) <= 24
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    if len(command) == 1:
+        assert run("help", *command).stdout.splitlines()[1:] == result.stdout.splitlines()[1:]
+
+
+def test_exit_codes_are_told() -> None:
+    told = run("help", "exit-codes").stdout
+    assert all(code in told and says in told for code, says in MEANINGS.items())
+    assert {str(int(code)) for code in ExitCode} <= set(MEANINGS)
+
+
+def test_help_of_nothing_known_says_what_there_is() -> None:
+    result = run("help", "serv")
+    assert result.exit_code == ExitCode.USAGE
+    assert "exit-codes" in result.output
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_completes_commands(shell: str) -> None:
+    """What it prints asks triglot itself, in the way that triglot answers."""
+    assert f"_TRIGLOT_COMPLETE={shell}_complete" in run("completion", shell).stdout
+    current = "se" if shell == "fish" else "1"
+    asked = {"_TRIGLOT_COMPLETE": f"{shell}_complete", "COMP_WORDS": "triglot se", "COMP_CWORD": current}
+    result = CliRunner().invoke(main, [], prog_name="triglot", env=asked)
+    assert "serve" in result.stdout
+    assert "bench" not in result.stdout
+
+
+def test_bash_takes_what_is_printed_for_it() -> None:
+    if shutil.which("bash") is None:
+        pytest.skip("bash is not installed")
+    script = run("completion", "bash").stdout
+    subprocess.run(["bash", "-n"], input=script.encode(), check=True, timeout=20)
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (errno.EADDRINUSE, "--port 0"),
+        (errno.EACCES, "below 1024"),
+        (errno.EADDRNOTAVAIL, "--host 127.0.0.1"),
+        (errno.EMFILE, "can't be listened on"),
+    ],
+)
+def test_an_address_that_cannot_be_had_comes_with_its_remedy(number: int, told: str) -> None:
+    assert told in why_not(OSError(number, os.strerror(number)), "192.0.2.1", 80)
+
+
+def test_a_host_that_nobody_knows_is_said_to_be_unknown() -> None:
+    assert "no such host" in why_not(socket.gaierror(-2, "?"), "nowhere.invalid", 80)
 
 
 def test_serve_on_a_taken_port_says_so_without_a_welcome(tmp_path: Path) -> None:

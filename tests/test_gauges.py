@@ -15,12 +15,13 @@ import pytest
 from gateway import serving
 from gateway.attempt import InForce, Services
 from gateway.config import Config, HealthCheck, parse
+from gateway.exit_codes import ExitCode
 from gateway.gauges import BEAT_S, Gauges, why_not_ready
 from gateway.routing.table import Table
 from gateway.telemetry import metrics, prometheus
 from gateway.telemetry.meter import Unmetered
 from gateway.telemetry.metrics import Metric
-from gateway.workers.supervisor import CANT_START, Supervisor
+from gateway.workers.supervisor import Supervisor
 
 Place = tuple[Metric, tuple[str, ...]]
 
@@ -133,5 +134,5 @@ def test_workers_that_have_nowhere_to_count_say_what_to_do(
 
     monkeypatch.setattr(prometheus, "shared_folder", nowhere)
     with caplog.at_level(logging.ERROR, "triglot"):
-        assert serving._metered(cast("Supervisor", None)) == CANT_START
+        assert serving._metered(cast("Supervisor", None)) == ExitCode.CANNOT_START
     assert "set TMPDIR, or server.metrics: off" in caplog.text

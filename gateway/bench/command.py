@@ -1,7 +1,4 @@
-"""`triglot bench`: measures, shows how far it is, and tells what it found.
-
-Exit status: 0 all answers were whole · 1 one was not, or a process ended meanwhile · 3 it could not start · 130 Ctrl-C.
-"""
+"""`triglot bench`: measures, shows how far it is, and tells what it found. Its exit status: `gateway.exit_codes`."""
 
 from __future__ import annotations
 
@@ -25,24 +22,24 @@ from gateway.bench.measure import PROBES_S, Bench, Results, Running
 from gateway.bench.meter import meter
 from gateway.bench.plan import Plan
 from gateway.bench.report import WIDTH, Setting, plain, tables
+from gateway.exit_codes import SIGNAL, ExitCode
+from gateway.terminal import console
 
-NOT_WHOLE: Final = 1
-CANNOT_START: Final = 3
-INTERRUPTED: Final = 128 + signal.SIGINT
+INTERRUPTED: Final = SIGNAL + signal.SIGINT
 
 
 class _Bar:
     """How far it is, on stderr; nothing where that is no terminal."""
 
-    def __init__(self, plan: Plan, console: Console) -> None:
+    def __init__(self, plan: Plan, stderr: Console) -> None:
         lines = len(plan.clients) + len(plan.pairs)
         seconds = plan.rounds * lines * (PROBES_S + sum(map(plan.level_s, plan.streams)))
         columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
         self.shown = Progress(
             *columns,
-            console=console,
+            console=stderr,
             transient=True,
-            disable=not console.is_terminal,
+            disable=not stderr.is_terminal,
             refresh_per_second=1,  # each is a pause of the load's
         )
         self._task: TaskID = self.shown.add_task("starting", total=seconds)
@@ -59,13 +56,13 @@ def run(plan: Plan, json: str, *, is_pinned: bool, running: Running | None = Non
 
     Returns the exit status.
     """
-    console, stderr = _console(), Console(stderr=True)
+    stdout, stderr = _stdout(), console(err=True)
     try:
         with _interruptible():
             results, setting = _measured(plan, stderr, is_pinned, running)
     except processes.CannotMeasure as error:
         stderr.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
-        return CANNOT_START if error.is_start else NOT_WHOLE
+        return ExitCode.CANNOT_START if error.is_start else ExitCode.WRONG
     except KeyboardInterrupt:
         stderr.print("interrupted: what was started has been ended, and there are no figures", highlight=False)
         return INTERRUPTED
@@ -73,19 +70,19 @@ def run(plan: Plan, json: str, *, is_pinned: bool, running: Running | None = Non
     if json == "-":
         sys.stdout.buffer.write(told)
     else:
-        console.print(tables(plan, results, setting), highlight=False)
+        stdout.print(tables(plan, results, setting), highlight=False)
     if json not in ("", "-"):
         Path(json).write_bytes(told)
     for where, what, count in results.faults:
         stderr.print(
             f"not whole: {where}: {count} x {what}", style="red", markup=False, highlight=False, soft_wrap=True
         )
-    return NOT_WHOLE if results.faults else 0
+    return ExitCode.WRONG if results.faults else ExitCode.FINE
 
 
-def _console() -> Console:
+def _stdout() -> Console:
     """As wide as the tables, whatever the terminal is: a figure that is cut off is none."""
-    return Console(width=max(Console().width, WIDTH))
+    return console(width=max(console().width, WIDTH))
 
 
 @contextmanager

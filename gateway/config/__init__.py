@@ -10,13 +10,15 @@ from gateway.config.keys import HASH_COMMAND, ClientKey
 from gateway.config.models import Config, load, parse
 from gateway.config.pattern import matches
 from gateway.config.route import Retries, Route, SlowClient, Target, Timeouts, WeightedTarget
-from gateway.config.server import Server
+from gateway.config.server import LOG_FORMATS, LOG_LEVELS, Server
 from gateway.config.settings_file import ConfigError, spelled
 from gateway.config.told import schema, summary, warnings
 from gateway.config.upstream import Upstream
 
 __all__ = [
     "HASH_COMMAND",
+    "LOG_FORMATS",
+    "LOG_LEVELS",
     "P95",
     "Balance",
     "Breaker",

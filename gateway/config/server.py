@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
@@ -10,6 +10,11 @@ from gateway.config.address import HostSuffix
 from gateway.config.complaints import flaw_at
 from gateway.config.section import Name, Section, default, sendable
 from gateway.config.units import Bytes, Seconds, SecondsOrNone
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["auto", "json", "text"]
+LOG_LEVELS: Final[tuple[str, ...]] = get_args(LogLevel)
+LOG_FORMATS: Final[tuple[str, ...]] = get_args(LogFormat)
 
 
 class Server(Section):
@@ -92,6 +97,16 @@ class Server(Section):
         "Whether tokens that no upstream counted are estimated where the client's API wants a number, at a quarter of "
         "the characters: agents watch their context by it. False: 0 where the API insists, else no usage. Calls that "
         "count tokens are answered in any case.",
+    )
+    log_level: LogLevel = default(
+        "info",
+        "Least level of log lines. info: one line for each request. warning: only what is an operator's business, as "
+        "broken answers and upstreams that are left alone. debug: also each call of an upstream.",
+    )
+    log_format: LogFormat = default(
+        "auto",
+        "How log lines look. json: one object a line, for machines. text: for people. auto: text on a terminal, else "
+        "json.",
     )
     model_hosts: tuple[HostSuffix, ...] = default(
         (),

@@ -9,7 +9,9 @@ from typing import Final
 
 import orjson
 
-logger = logging.getLogger("triglot.access")
+ACCESS: Final = "triglot.access"
+"""The logger whose messages are records."""
+logger = logging.getLogger(ACCESS)
 
 
 @dataclass(slots=True)
@@ -74,26 +76,33 @@ class Record:
     dropped_fragments: int | None = None
     grammar_fault: str | None = None
     """Which frame of ours its dialect's grammar forbids, and in which state: a defect of the gateway."""
+    trace_id: str | None = None
+    """Of the trace that the client's `traceparent` belongs to."""
+
+    def __str__(self) -> str:
+        return line(self)
 
 
-_NAMES: Final = tuple(field.name for field in fields(Record))
-_values: Final = attrgetter(*_NAMES)
+NAMES: Final = tuple(field.name for field in fields(Record))
+"""In the order of the line."""
+_values: Final = attrgetter(*NAMES)
 
 
 def line(record: Record) -> str:
     """The record as one line of JSON, unknowns left out. orjson escapes whatever could break a line."""
-    known = {name: value for name, value in zip(_NAMES, _values(record), strict=True) if value is not None}
+    known = {name: value for name, value in zip(NAMES, _values(record), strict=True) if value is not None}
     return orjson.dumps(known).decode()
 
 
 def write(record: Record) -> None:
-    """Writes the line: errors for defects of ours, warnings for what is an operator's business, or information.
+    """Has it written: as an error for defects of ours, a warning for an operator's business, or information.
 
-    As `Logger.log` does, which would look for its caller first: that is always this line.
+    As `Logger.log` does, which would look for its caller first: that is always this line. How it is spelled is for who
+    writes it to say.
     """
     level = _level(record)
     if logger.isEnabledFor(level):
-        logger.handle(logger.makeRecord(logger.name, level, __file__, 0, line(record), (), None, write.__name__))
+        logger.handle(logger.makeRecord(logger.name, level, __file__, 0, record, (), None, write.__name__))
 
 
 def _level(record: Record) -> int:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
-from typing import Any, Final
+from typing import Final, TextIO
 
-from gateway.telemetry.traces import trace_of
+from gateway.telemetry.spelling import AsJson, AsText, Spell
+from gateway.terminal import has_colours
 
-ACCESS: Final = "triglot.access"
-"""The logger whose messages are JSON objects."""
+_UNUSED: Final = ("logThreads", "logProcesses", "logMultiprocessing", "logAsyncioTasks")
+"""What Python would look up for each line, and none of ours says (its logging HOWTO, "Optimization")."""
 
 
 class OneWrite:
@@ -25,34 +25,46 @@ class OneWrite:
         while data:
             data = data[os.write(self._descriptor, data) :]
 
-    def flush(self) -> None:
-        """Nothing is left."""
+
+class Lines(logging.Handler):
+    """Writes each line as `spell` has it."""
+
+    def __init__(self, stream: OneWrite, spell: Spell) -> None:
+        super().__init__()
+        self.spell = spell
+        self._stream = stream
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """As `logging.StreamHandler` does; a line that can't be written is told of by Python, and ends nothing."""
+        try:
+            self._stream.write(self.spell(record) + "\n")
+        except (OSError, ValueError, TypeError):
+            self.handleError(record)
 
 
-class Untold(logging.Formatter):
-    """Writes down where an exception came from and what kind it is, and not what it says."""
+class Log:
+    """All that is logged from its making on."""
 
-    def formatException(self, ei: Any) -> str:
-        return trace_of(ei[1]) if ei[1] is not None else ""
+    def __init__(self, stream: TextIO, level: str = "info", form: str = "auto", worker: int | None = None) -> None:
+        """Written to what is below `stream`. `worker`: the number of this process, if it is one of several."""
+        for name in _UNUSED:
+            setattr(logging, name, False)
+        self._stream = stream
+        self._worker = worker
+        self._lines = Lines(OneWrite(stream.fileno()), AsJson(worker))
+        logging.basicConfig(handlers=[self._lines], force=True)
+        logging.getLogger("httpx").setLevel(logging.WARNING)
+        self.take(level, form)
 
+    def take(self, level: str, form: str) -> None:
+        """From here on: lines of this level and above, in this form: json, text, or auto for what fits the output.
 
-class OfWorker(Untold):
-    """Says which of several workers a line is from: in front of the text, or in a field where it is JSON."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__("%(message)s")
-        self._number = number
-
-    def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
-        if record.name == ACCESS:
-            return f'{text[:-1]},"worker":{self._number}}}'
-        return f"worker {self._number}: {text}"
-
-
-def log_to_stderr(worker: int | None = None) -> None:
-    """All that is logged from here on. `worker`: the number of this process, if it is one of several."""
-    handler = logging.StreamHandler(OneWrite(sys.stderr.fileno()))
-    handler.setFormatter(Untold("%(message)s") if worker is None else OfWorker(worker))
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+        Details are ours only: what libraries say at `debug` may hold anything.
+        """
+        ours = logging.getLevelNamesMapping()[level.upper()]
+        logging.getLogger("triglot").setLevel(ours)
+        logging.getLogger().setLevel(max(ours, logging.INFO))
+        is_text = form == "text" or (form == "auto" and self._stream.isatty())
+        self._lines.spell = (
+            AsText(self._worker, is_coloured=has_colours(self._stream)) if is_text else AsJson(self._worker)
+        )

@@ -32,6 +32,11 @@ def listeners(host: str, port: int, workers: int) -> list[list[socket.socket]]:
     return [[_bound(family, at, port, is_shared=True) for family, at, _ in addresses] for _ in range(workers)]
 
 
+def probed(host: str, port: int) -> list[socket.socket]:
+    """For a single process: bound to every address of the host, and shared with nobody. Raises OSError."""
+    return _probed(_addresses(host, port))
+
+
 def _probed(addresses: Sequence[_Address]) -> list[socket.socket]:
     """Fails where anybody listens already: sockets that share an address would join them, and take half of theirs."""
     found: list[socket.socket] = []

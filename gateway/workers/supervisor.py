@@ -20,13 +20,13 @@ from dataclasses import dataclass, field
 from typing import Final, NoReturn
 
 from gateway.config import Config
+from gateway.exit_codes import SIGNAL, ExitCode
 from gateway.reload import LOOK_EVERY_S, RoutesFile, mark
 from gateway.workers.crashes import Crashes
 from gateway.workers.orders import READY, TAKEN, Order, Take, Word, send
 
 logger: Final = logging.getLogger("triglot")
 
-CANT_START: Final = 3
 ORDER_S: Final = 5.0
 """Time for a worker to take an order, and to put a configuration in force; who hangs for longer is replaced."""
 KILL_S: Final = 2.0
@@ -101,7 +101,7 @@ class Supervisor:
         self._ends_at: float | None = None
         """When who is still there, or has still not put a configuration in force, is killed."""
         self._is_stopping = False
-        self._status = 0
+        self._status: int = ExitCode.FINE
 
     def run(self) -> int:
         """The exit status: 0, or 128 and the signal's number if a second one came, or 3 if no worker could start."""
@@ -153,7 +153,7 @@ class Supervisor:
         if caught is signal.SIGHUP:
             self._is_reload_wanted = True
         elif caught in STOPPING and self._is_stopping:
-            self._status = 128 + caught
+            self._status = SIGNAL + caught
             self._stop(Word.HURRY, KILL_S)
         elif caught in STOPPING:
             self._stop(Word.DRAIN, self._config.server.drain + KILL_S)
@@ -251,9 +251,9 @@ class Supervisor:
         wait_s = place.crashes.wait_s(now - process.begun, has_served=process.is_ready)
         is_alone = not any(other.process and other.process.is_ready for other in self._places)
         told = f"worker {place.number} (process {process.pid}) {_ended(status)}"
-        if is_alone and (place.crashes.is_hopeless or (status == CANT_START and not process.is_ready)):
+        if is_alone and (place.crashes.is_hopeless or (status == ExitCode.CANNOT_START and not process.is_ready)):
             logger.error("%s before it served, and no other worker serves: the gateway ends", told)
-            self._status = CANT_START
+            self._status = ExitCode.CANNOT_START
             self._stop(Word.DRAIN, KILL_S)
             return
         place.starts_at = now + wait_s

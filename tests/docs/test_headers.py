@@ -14,6 +14,7 @@ from tests.faults.callers import ask
 from tests.faults.harness import PAIRS, Gateway, configuration, gateway_in_thread
 from tests.faults.hostile_upstream import hostile_upstream
 from tests.faults.voices import TEXT, answers, says, sized
+from tests.wire.test_trace_context import PARENT
 
 NAME = re.compile(r"[a-z]+(-[a-z0-9]+)+-?")
 PLAIN = {"accept", "allow", "authorization", "cookie", "expect", "location", "traceparent", "tracestate", "upgrade"}
@@ -37,6 +38,7 @@ OTHER_WORDS = {
 OF_THE_SERVER = {"connection", "date", "expect", "host"}
 """What the layers below speak of: uvicorn, its parser, our own transport."""
 PASSED_ON = {begin for dialect in DIALECTS.values() for begin in (*dialect.passed_on, *dialect.limits.names.values())}
+FORWARDED = ("anthropic-beta: x", f"traceparent: {PARENT}", "tracestate: a=1")
 ALL = {*headers.READ, *headers.WRITTEN, *headers.SENT, *headers.HEARD}
 
 
@@ -83,7 +85,7 @@ def seen() -> tuple[set[str], set[str]]:
             for behaviour, stream in ((answers(voice), True), (whole, False), (refusal, False)):
                 upstream.reset()
                 upstream.perform(behaviour)
-                reply = ask(gateway.port, caller.request(voice.upstream, "anthropic-beta: x", stream=stream))
+                reply = ask(gateway.port, caller.request(voice.upstream, *FORWARDED, stream=stream))
                 told |= reply.names
                 sent |= {name for request in upstream.requests for name, _ in request.headers}
         told |= told_of_mistakes(gateway)

@@ -155,6 +155,15 @@ class Process:
     @property
     def lines(self) -> list[dict[str, Any]]:
         """The access log so far, one dictionary a request."""
+        return [line for line in self._objects() if "request_id" in line]
+
+    @property
+    def said(self) -> str:
+        """All else that it said so far: what stands in no object, and the messages of those that hold one."""
+        plain = [line for line in self.log.read_text().splitlines() if not line.startswith("{")]
+        return "\n".join([*plain, *(_message(line) for line in self._objects() if "message" in line)]) + "\n"
+
+    def _objects(self) -> list[dict[str, Any]]:
         return [orjson.loads(line) for line in self.log.read_bytes().splitlines() if line.startswith(b"{")]
 
     @property
@@ -162,6 +171,11 @@ class Process:
         """Resident bytes."""
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _message(line: dict[str, Any]) -> str:
+    worker = f"worker {line['worker']}: " if "worker" in line else ""
+    return f"{worker}{line['message']}{line.get('exception', '')}"
 
 
 @contextmanager

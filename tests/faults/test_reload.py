@@ -43,7 +43,7 @@ def serving(folder: Path, routes: bytes, *options: str) -> Iterator[tuple[Proces
 
 
 def logged(process: Process, text: str, times: int = 1) -> None:
-    until(lambda: process.log.read_text().count(text) >= times, f"the log says {text!r} {times} times")
+    until(lambda: process.said.count(text) >= times, f"the log says {text!r} {times} times")
 
 
 async def held_or_whole(peer: Peer, seen: Seen) -> None:
@@ -178,7 +178,7 @@ def test_sighup_puts_a_good_file_in_force_and_a_bad_one_not(upstream: HostileUps
         path.write_bytes(routes_file(upstream.port, "fourth", dialect="opneai", key="sk-canary", wait="1s"))
         process.popen.send_signal(signal.SIGHUP)
         logged(process, f"{path} was not reloaded: 2 problems; what was in force stays")
-        log = process.log.read_text()
+        log = process.said
         assert 'upstreams.one.dialect: no dialect "opneai"; did you mean "openai"?' in log
         assert "upstreams.one.wait: unknown setting" in log
         assert "sk-canary" not in log
@@ -254,6 +254,6 @@ def test_a_port_of_the_command_line_outlives_a_reload(upstream: HostileUpstream,
         process.popen.send_signal(signal.SIGHUP)
         logged(process, "reloaded ")
         assert listed(process) == ["second"]
-        log = process.log.read_text()
+        log = process.said
     assert "server.host: 127.0.0.2 takes effect after a restart; until then it is 127.0.0.1" in log
     assert "server.port" not in log

@@ -102,7 +102,7 @@ def test_both_workers_serve_and_their_lines_say_who(upstream: HostileUpstream, t
         for _ in range(64):
             assert ask(process.port, OPENAI_CALLER.request("openai")).status == 200
         until(lambda: len(process.lines) == 64, "every request has its line")
-        log = process.log.read_text()
+        log = process.said
         assert {line["worker"] for line in process.lines} == {1, 2}
         measure("requests of 64 that the busier of two workers got", max(Counter(served_by(process)).values()))
     assert log.count("triglot listens on") == 1
@@ -217,7 +217,7 @@ def test_sigterm_drains_all_workers(upstream: HostileUpstream, tmp_path: Path) -
     with working(tmp_path, settings(upstream.port)) as process, ExitStack() as stack:
         calls = begun(stack, process)
         process.popen.send_signal(signal.SIGTERM)
-        until(lambda: process.log.read_text().count("draining: ") == 2, "both drain")
+        until(lambda: process.said.count("draining: ") == 2, "both drain")
         for _ in range(16):
             assert status_of(process.port, "/readyz") == 503
             assert status_of(process.port, "/livez") == 200
@@ -275,7 +275,7 @@ def test_a_second_signal_ends_all_workers_at_once(
     with working(tmp_path, settings(upstream.port)) as process, ExitStack() as stack:
         calls = begun(stack, process)
         process.popen.send_signal(signal.SIGTERM)
-        until(lambda: process.log.read_text().count("draining: ") == 2, "both drain")
+        until(lambda: process.said.count("draining: ") == 2, "both drain")
         process.popen.send_signal(sig)
         began = time.monotonic()
         for call, form in zip(calls, forms(), strict=True):
@@ -292,7 +292,7 @@ def test_a_worker_that_hangs_does_not_hold_the_exit_up(upstream: HostileUpstream
         process.popen.send_signal(signal.SIGTERM)
         assert process.popen.wait(10) == 0
         assert workers_gone(process)
-    assert "hangs, and is killed" in process.log.read_text()
+    assert "hangs, and is killed" in process.said
 
 
 @pytest.mark.slow
@@ -301,7 +301,7 @@ def test_workers_drain_when_their_supervisor_is_killed(upstream: HostileUpstream
     with working(tmp_path, settings(upstream.port)) as process, ExitStack() as stack:
         calls = begun(stack, process)
         process.popen.kill()
-        until(lambda: process.log.read_text().count("draining: ") == 2, "both drain")
+        until(lambda: process.said.count("draining: ") == 2, "both drain")
         upstream.release()
         for call, form in zip(calls, forms(), strict=True):
             assert_finished(call.read_reply(), form)
@@ -339,7 +339,7 @@ async def test_reloads_under_load_cut_no_stream_and_fail_no_request(upstream: Ho
         assert_finished(read_reply(stream.result()[0]), caller.form(OPENAI))
     replies = [reply for task in steady for reply in task.result()]
     assert {read_reply(raw).status for raw, _ in replies} == {200}
-    assert process.log.read_text().count("reloaded ") == rounds
+    assert process.said.count("reloaded ") == rounds
     measure("requests during 5 reloads of 2 workers, none failed", len(replies))
 
 
@@ -361,7 +361,7 @@ def test_a_bad_file_changes_nothing_anywhere_and_is_told_once(upstream: HostileU
         path.write_bytes(routes_file(upstream.port, "second", max_in_flight=1))
         process.popen.send_signal(signal.SIGHUP)
         logged(process, f"{path} was not reloaded: 1 problem; what was in force stays", 2)
-        log = process.log.read_text()
+        log = process.said
         assert log.count('did you mean "openai"?') == 1
         assert log.count("each of 2 workers needs one of them at least") == 1
         assert "worker 1: " not in log.partition("triglot listens")[2]
@@ -405,7 +405,7 @@ def test_a_worker_that_is_killed_is_replaced_and_others_go_on(upstream: HostileU
                 assert b"combs" not in reply.body
             else:
                 assert_finished(reply, form)
-        assert f"worker 1 (process {before[0]}) was killed by SIGKILL; another one starts\n" in process.log.read_text()
+        assert f"worker 1 (process {before[0]}) was killed by SIGKILL; another one starts\n" in process.said
         (tmp_path / "routes.yaml").write_bytes(routes_file(upstream.port, "second"))
         process.popen.send_signal(signal.SIGHUP)
         logged(process, "reloaded ")
@@ -430,7 +430,7 @@ def test_a_worker_that_dies_again_and_again_is_waited_for_a_little(upstream: Hos
             newest = max(workers_of(process))
             os.kill(newest, signal.SIGKILL)
             logged(process, "was killed by SIGKILL; another one starts", count)
-        assert "another one starts after 0." in process.log.read_text()
+        assert "another one starts after 0." in process.said
         assert all(status_of(process.port, "/livez") == 200 for _ in range(16))
 
 

@@ -42,6 +42,7 @@ KNOWN = {
     "adapted": 3,
     "dropped_fragments": 1,
     "grammar_fault": "stray in state text",
+    "trace_id": "0af7651916cd43dd8448eb211c80319c",
 }
 
 

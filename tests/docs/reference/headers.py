@@ -36,6 +36,9 @@ READ: Final[Mapping[str, str]] = {
     "host": "Exactly one. `model-ID.` in front of one of `model_hosts` names the model of a Truss call.",
     "upgrade": "Taken no notice of; the request is answered in HTTP/1.1.",
     "connection": "`close` ends the connection behind the answer.",
+    "traceparent": "W3C Trace Context. A valid one goes on to every upstream, and the log line has its "
+    "`trace_id`; one that isn't valid, or is given twice, goes nowhere.",
+    "tracestate": "Goes on with a valid `traceparent`, if it is valid itself.",
     "expect": "`100-continue` is answered once the body is wanted.",
 }
 """Of a client's request. Further ones are read where a route's `balance` is `{sticky: {header: NAME}}`."""
@@ -73,6 +76,9 @@ SENT: Final[Mapping[str, str]] = {
     "content-length": "Of the body, which is always sent whole.",
     "user-agent": "`triglot`.",
     "host": "Of the upstream's `url`.",
+    "x-request-id": "The id of the request, as in its log line; with `-2` for its second call, and so on.",
+    "traceparent": "The client's own, if it is valid. Of a version above 00 only what 00 has.",
+    "tracestate": "The client's own, if both are valid; several fields as one.",
     "anthropic-version": "The client's own, if its body is forwarded, else the option `version`.",
     "anthropic-beta": "The client's own, if its body is forwarded.",
 }

@@ -99,10 +99,11 @@ class Watched:
         """One record a request, and whatever else it said."""
         records, others = [], []
         for line in (self.folder / "log").read_text(encoding="utf-8").splitlines():
-            if line.startswith('{"request_id"'):
-                records.append(orjson.loads(line))
-            elif line.strip():
-                others.append(line)
+            told = orjson.loads(line) if line.startswith("{") else {"message": line}
+            if "request_id" in told:
+                records.append(told)
+            elif told["message"].strip():
+                others.append(told["message"] + told.get("exception", ""))
         return records, others
 
     async def sample(self) -> None:

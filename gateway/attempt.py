@@ -88,9 +88,9 @@ class Call:
     body: Json = field(repr=False)
     size: int
     stamp: Stamp
-    key: bytes
+    key: bytes = b""
     """A digest of the client's credential: whose call it is, where clients share an upstream."""
-    follows: Mapping[str, str]
+    follows: Mapping[str, str] = field(default_factory=dict)
     """Headers that every upstream gets: the request's id, and the client's trace."""
     own: str = field(default="", repr=False)
     """The client's own credential, for upstreams that are called with that."""

@@ -24,6 +24,7 @@ OTHER_WORDS = {
     "anthropic-legacy": "a profile",
     "api-key": "a way to send a credential",
     "date-time": "a format of JSON Schema",
+    "exit-codes": "what `triglot help` tells of",
     "input-tokens": "what Anthropic's limits count",
     "latin-1": "an encoding",
     "no-cache": "a value",

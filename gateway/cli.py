@@ -10,13 +10,25 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import click
 import orjson
 
-from gateway.config import LOG_FORMATS, LOG_LEVELS, Config, ConfigError, load, schema, spelled, summary, warnings
+from gateway.config import (
+    LOG_FORMATS,
+    LOG_LEVELS,
+    Config,
+    ConfigError,
+    NoFile,
+    load,
+    schema,
+    spelled,
+    summary,
+    warnings,
+)
 from gateway.config import Server as ServerSettings
 from gateway.dialects import DIALECTS, owner_of
 from gateway.errors import BadRequest, ClientError, NoRoute
@@ -25,6 +37,7 @@ from gateway.keys import keys
 from gateway.simulator import script as sc
 from gateway.terminal import console, say
 from gateway.topics import completion, tell
+from gateway.welcome import welcome
 
 _config_option = click.option(
     "--config",
@@ -35,9 +48,7 @@ _config_option = click.option(
     show_default=True,
     help="The routes file.",
 )
-_OWN_TO_EACH = (
-    "each has breakers, balance, retry budgets and health checks of its own; max_in_flight and queues are shared out"
-)
+_BEGINNING = f'{{upstreams: {{demo: {{dialect: {owner_of("/").name}, url: "simulator://"}}}}, routes: {{demo: demo}}}}'
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -80,9 +91,7 @@ def serve(path: Path, watches: bool, is_open: bool, **options: Any) -> None:
     from gateway import serving
     from gateway.reload import RoutesFile
 
-    serving.serve(
-        RoutesFile(path, read, config, may_be_open=is_open), lambda port: _welcome(config, port), watches=watches
-    )
+    serving.serve(RoutesFile(path, read, config, may_be_open=is_open), partial(welcome, config), watches=watches)
 
 
 def _without_command_line_of_httpx() -> None:
@@ -194,16 +203,23 @@ def simulate(host: str, port: int, script: str) -> None:
     from gateway import app, server
     from gateway.simulator.app import ENDINGS, SimulatorApp
     from gateway.telemetry.stderr import Log
+    from gateway.workers.binding import why_not
+    from gateway.workers.listening import probed
 
     try:
         base = sc.read(script)
     except BadRequest as error:
         raise click.BadParameter(error.message, param_hint="--script") from error
-    settings = ServerSettings(host=host, port=port)
+    try:
+        sockets = probed(host, port)
+    except OSError as error:
+        say(why_not(error, host, port), err=True, fg="red")
+        sys.exit(ExitCode.CANNOT_START)
     Log(sys.stderr)
     paths = f"paths that end in {', '.join(ENDINGS)}, and as a predict endpoint on all others"
-    say(f"simulating on http://{host}:{port}: {paths}")
-    server.run(server.Server(SimulatorApp(base), settings, app.refuse))
+    settings = ServerSettings(host=host, port=sockets[0].getsockname()[1])
+    say(f"simulating on http://{host}:{settings.port}: {paths}")
+    server.run(server.Server(SimulatorApp(base), settings, app.refuse), sockets)
 
 
 @main.command()
@@ -279,6 +295,8 @@ def _loaded(read: Callable[[], Config]) -> Config:
     except ConfigError as error:
         for message in str(error).splitlines():
             say(message, err=True, fg="red")
+        if isinstance(error, NoFile):
+            say(f"A file to begin with:\n{_BEGINNING}", err=True)
         sys.exit(ExitCode.WRONG)
 
 
@@ -305,18 +323,3 @@ def _told(target: dict[str, object]) -> str:
     weight = f" x{target['weight']}" if target.get("weight", 1) != 1 else ""
     model = f" as {target['model']}" if target.get("model") else ""
     return f"{target['upstream']}{model}{weight}"
-
-
-def _welcome(config: Config, port: int) -> None:
-    """Routes, the address, and a call to try for each kind of client."""
-    base = f"http://{config.server.host}:{port}"
-    exact = [name for name in config.routes if "*" not in name]
-    model = "demo" if "demo" in exact else (exact or ["MODEL"])[0]
-    say(f"{click.style('triglot', bold=True)} listens on {base}, routes: {', '.join(config.routes)}")
-    if config.server.workers > 1:
-        say(f"{config.server.workers} workers: {_OWN_TO_EACH}")
-    for sample in (dialect.sample for dialect in DIALECTS.values() if dialect.sample is not None):
-        body = orjson.dumps(sample.body).decode().replace("{model}", model)
-        call = f"curl -N {base}{sample.path.replace('{model}', model)} -d '{body}'"
-        say(f"\n# {sample.client}", dim=True)
-        say(call)

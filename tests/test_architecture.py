@@ -121,6 +121,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "workers": ("config", "exit_codes", "reload", "server"),
     "serving": ("app", "config", "exit_codes", "reload", "server", "telemetry", "workers"),
     "translation": ("dialects",),
+    "welcome": ("config", "dialects", "terminal"),
     "cli": (
         "app",
         "bench",
@@ -139,6 +140,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "terminal",
         "topics",
         "translation",
+        "welcome",
+        "workers",
     ),
     "__main__": ("cli",),
     "": (),

@@ -170,6 +170,22 @@ def test_serve_on_a_taken_port_says_so_without_a_welcome(tmp_path: Path) -> None
     assert "listens" not in ended.stdout
 
 
+def test_without_a_file_there_is_one_to_begin_with(tmp_path: Path) -> None:
+    result = run("serve", "-c", str(tmp_path / "absent.yaml"))
+    assert result.exit_code == 1
+    assert "no such file; --config names another" in result.stderr
+    beginning = result.stderr.partition("begin with:\n")[2]
+    assert run("check", "-c", routes_file(tmp_path, beginning)).exit_code == 0
+
+
+def test_simulate_on_a_taken_port_names_the_remedy() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        result = run("simulate", "--port", str(taken.getsockname()[1]))
+    assert result.exit_code == 3
+    assert "take another port" in result.stderr
+    assert "simulating" not in result.stdout
+
+
 def test_serve_refuses_more_workers_than_a_limit_can_be_shared_among(tmp_path: Path) -> None:
     path = routes_file(tmp_path, GOOD.replace("key: sk-canary", "max_in_flight: 3"))
     assert run("check", "-c", path).exit_code == 0

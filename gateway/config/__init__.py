@@ -11,7 +11,7 @@ from gateway.config.models import Config, load, parse
 from gateway.config.pattern import matches
 from gateway.config.route import Retries, Route, SlowClient, Target, Timeouts, WeightedTarget
 from gateway.config.server import LOG_FORMATS, LOG_LEVELS, Server
-from gateway.config.settings_file import ConfigError, spelled
+from gateway.config.settings_file import ConfigError, NoFile, spelled
 from gateway.config.told import schema, summary, warnings
 from gateway.config.upstream import Upstream
 
@@ -27,6 +27,7 @@ __all__ = [
     "ConfigError",
     "HealthCheck",
     "Hedge",
+    "NoFile",
     "Retries",
     "Route",
     "Server",

@@ -20,7 +20,7 @@ from gateway.config.keys import ClientKey, KeyId
 from gateway.config.route import Route
 from gateway.config.section import Name, Section, filled
 from gateway.config.server import Server
-from gateway.config.settings_file import ConfigError, Path, Problem, Settings
+from gateway.config.settings_file import ConfigError, NoFile, Path, Problem, Settings
 from gateway.config.upstream import Upstream
 
 
@@ -29,6 +29,8 @@ def load(path: File, environ: Mapping[str, str]) -> Config:
     try:
         with path.open("rb") as file:
             document = file.read(settings_file.MAX_FILE_BYTES + 1)
+    except FileNotFoundError:
+        raise NoFile([f"{path}: no such file; --config names another"]) from None
     except OSError as failure:
         raise ConfigError([f"{path}: {(failure.strerror or 'unreadable').lower()}"]) from None
     return parse(document, str(path), environ)

@@ -41,6 +41,10 @@ class ConfigError(Exception):
         super().__init__("\n".join(self.messages))
 
 
+class NoFile(ConfigError):
+    """There is no such file."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """Something wrong at a place of the file."""
@@ -219,7 +223,10 @@ class _Reader:
         value = self._environ.get(name) if name else None
         if name and (value or default is not None):
             return value or default
-        why = "is not set" if value is None else f"is empty; write ${{{name}:-}} if that is meant"
+        remedy = (
+            f"export it, or write ${{{name}:-DEFAULT}}" if value is None else f"write ${{{name}:-}} if that is meant"
+        )
+        why = f"is {'not set' if value is None else 'empty'}; {remedy}"
         flaw = f"environment variable {name} {why}" if name else _NO_REFERENCE
         self.problems.append(Problem(node.start_mark.line + 1, path, flaw))
         return whole

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import pytest
 from pydantic import ValidationError
 
-from gateway.config import Config, ConfigError, Timeouts, load, parse, schema, summary, warnings
+from gateway.config import Config, ConfigError, NoFile, Timeouts, load, parse, schema, summary, warnings
 from gateway.config import told as told_module
 from gateway.config import upstream as upstream_module
 from gateway.dialects import DIALECTS
@@ -494,7 +494,8 @@ routes:
         'routes.yaml:2: server.port: expected a whole number, not "x"',
         'routes.yaml:4: upstreams.a.dialect: no dialect "opnai"; did you mean "openai"?',
         f"routes.yaml:4: upstreams.a.url: {_NEEDS_SCHEME}",
-        "routes.yaml:5: upstreams.b.key: environment variable MISSING is not set",
+        "routes.yaml:5: upstreams.b.key: environment variable MISSING is not set; "
+        "export it, or write ${MISSING:-DEFAULT}",
         "routes.yaml:5: upstreams.b.options.n: unknown setting; known here: input",
         'routes.yaml:5: upstreams.b.options.input: expected "auto", "prompt" or "messages", not "zz"',
         "routes.yaml:6: upstreams.b: given twice, first on line 5",
@@ -506,7 +507,8 @@ routes:
 
 def test_a_missing_variable_alone_is_enough_to_refuse() -> None:
     assert refusal(with_upstream("{dialect: openai, url: 'http://x', key: '${MISSING}'}")) == [
-        "routes.yaml:3: upstreams.vllm.key: environment variable MISSING is not set"
+        "routes.yaml:3: upstreams.vllm.key: environment variable MISSING is not set; "
+        "export it, or write ${MISSING:-DEFAULT}"
     ]
 
 
@@ -587,10 +589,14 @@ def test_a_file_is_read_and_named_in_messages(tmp_path: Path) -> None:
 
 
 def test_a_file_that_can_not_be_read_is_named(tmp_path: Path) -> None:
-    for path, why in ((tmp_path / "absent.yaml", "no such file or directory"), (tmp_path, "is a directory")):
-        with pytest.raises(ConfigError) as caught:
-            load(path, {})
-        assert str(caught.value) == f"{path}: {why}"
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, {})
+    assert str(caught.value) == f"{tmp_path}: is a directory"
+
+
+def test_a_file_that_is_not_there_is_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(NoFile, match="no such file; --config names another"):
+        load(tmp_path / "absent.yaml", {})
 
 
 def test_an_endless_file_is_not_read_whole() -> None:

@@ -104,9 +104,9 @@ def test_names_are_not_filled_in() -> None:
 
 def test_every_missing_variable_is_named_with_its_line_and_path() -> None:
     assert flaws("a:\n  b: '${ONE} ${TWO}'\n  c:\n    - '${THREE}'", TWO="") == [
-        "routes.yaml:2: a.b: environment variable ONE is not set",
+        "routes.yaml:2: a.b: environment variable ONE is not set; export it, or write ${ONE:-DEFAULT}",
         "routes.yaml:2: a.b: environment variable TWO is empty; write ${TWO:-} if that is meant",
-        "routes.yaml:4: a.c[0]: environment variable THREE is not set",
+        "routes.yaml:4: a.c[0]: environment variable THREE is not set; export it, or write ${THREE:-DEFAULT}",
     ]
 
 

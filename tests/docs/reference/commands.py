@@ -8,7 +8,8 @@ from typing import Final
 import click
 
 from gateway.cli import main
-from tests.docs.reference.markdown import block
+from gateway.exit_codes import MEANINGS
+from tests.docs.reference.markdown import block, code, table
 from tests.docs.reference.markdown import page as joined
 
 _INTRODUCTION: Final = """\
@@ -21,7 +22,12 @@ _WIDTH: Final = 80
 
 def page() -> str:
     """The page, in Markdown."""
-    return joined(_INTRODUCTION, *(_spelled(names, command) for names, command in commands()))
+    spelled = (_spelled(names, command) for names, command in commands())
+    return joined(_INTRODUCTION, *spelled, "## Exit codes\n", _exit_codes())
+
+
+def _exit_codes() -> str:
+    return table(("code", "meaning"), [(code(number), meaning) for number, meaning in MEANINGS.items()])
 
 
 def commands() -> Iterator[tuple[tuple[str, ...], click.Command]]:

@@ -11,7 +11,8 @@ from tests.faults.harness import KEY, PAIR_IDS, PAIRS, Gateway
 from tests.faults.hostile_upstream import HostileUpstream
 from tests.faults.voices import ANTHROPIC, OPENAI, RAW, RESPONSES, TEXT, Voice, answers, head, says, sized
 
-SENT = {"host", "accept", "accept-encoding", "content-type", "content-length", "user-agent"}
+SENT = {"host", "accept", "accept-encoding", "content-type", "content-length", "user-agent", "x-request-id"}
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 AUTH = {"openai": ("authorization", f"Bearer {KEY}"), "anthropic": ("x-api-key", KEY)}
 AUTH["truss"] = AUTH["responses"] = AUTH["openai"]
 NOISE = (
@@ -37,7 +38,9 @@ NOISE = (
     "openai-organization: evil",
     "anthropic-beta: evil",
     "x-http-method-override: DELETE",
-    "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    f"traceparent: {TRACE}",  # the one that is a client's and passes, because it is valid
+    "tracestate: not a list of pairs",
+    "baggage: user=of-the-client",
     "x-anything: else",
 )
 
@@ -51,7 +54,7 @@ def test_an_upstream_gets_our_headers_and_none_of_the_clients(
     assert ask(gateway.port, caller.request(voice.upstream, *NOISE, stream=stream)).status == 200
     seen = upstream.requests[0]
     name, value = AUTH[voice.upstream]
-    allowed = SENT | {name} | ({"anthropic-version"} if voice.upstream == "anthropic" else set())
+    allowed = SENT | {name, "traceparent"} | ({"anthropic-version"} if voice.upstream == "anthropic" else set())
     if voice.upstream == caller.dialect == "anthropic":  # says what the body means, which is forwarded as it is
         allowed |= {"anthropic-beta"}
     assert {key for key, _ in seen.headers} <= allowed
@@ -59,6 +62,8 @@ def test_an_upstream_gets_our_headers_and_none_of_the_clients(
     assert seen.values("accept-encoding") == ["identity"]
     assert seen.values("host") == [f"127.0.0.1:{upstream.port}"]
     assert seen.values(name) == [value]
+    assert seen.values("traceparent") == [TRACE]
+    assert seen.values("x-request-id")[0].startswith("req_")
     assert "of-the-client" not in str(seen.headers)
     assert "openai" not in seen.values("user-agent")[0]
 

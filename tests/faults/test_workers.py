@@ -448,7 +448,7 @@ def test_where_no_worker_can_start_the_gateway_says_so_and_ends(upstream: Hostil
     told = log.read_text().splitlines()
     assert re.fullmatch(
         r"worker \d \(process \d+\) ended with status 7 before it served, and no other worker serves: the gateway ends",
-        told[-1],
+        orjson.loads(told[-1])["message"],
     )
     assert "listens" not in log.read_text()
     assert 4 <= len(told) <= 8
